@@ -1,0 +1,1 @@
+//! The criterion benches of the workspace.

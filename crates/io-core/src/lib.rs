@@ -1,0 +1,1 @@
+//! The ground floor: the driver trait, operations, buffers and completions

@@ -1,0 +1,1 @@
+//! One core over every driver: slots, retry, order, offload and the event loop

@@ -1,0 +1,1 @@
+//! The facade: what storage layers import

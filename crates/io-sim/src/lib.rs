@@ -1,0 +1,1 @@
+//! The deterministic driver: a simulated disk with seeded latency, faults, torn writes and power cuts
