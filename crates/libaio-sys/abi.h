@@ -1,0 +1,1 @@
+#include <linux/aio_abi.h>
