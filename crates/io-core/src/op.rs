@@ -1,0 +1,795 @@
+//! An operation that owns its buffer and its file.
+
+use crate::{
+    AccessMode, Advice, AnyBuf, FileHandle, IoBuf, IoBufMut, IoVec, Lifetime, OpClass, OpKind, OpPath, OpenOptions,
+    Output, RawOp, RenameMode, RwFlags, StatTarget, errno,
+};
+use std::{fmt, io, path::Path};
+
+/// One operation with everything the kernel may touch on its behalf: buffer, file handles, paths, place for the answer.
+///
+/// The fields are private, so that safe code cannot swap them while a [`RawOp`] made of them is in flight. Whoever owns an
+/// operation in flight keeps it where it is (I1, I5) until its completion, then calls [`Op::settle`] and takes the buffer out.
+pub struct Op {
+    what: What,
+    file: Option<FileHandle>,
+    buf: Option<AnyBuf>,
+    extra: Option<Box<Extra>>,
+}
+
+/// The arguments of each kind, as far as they are neither file, buffer nor path.
+#[derive(Clone, Copy, Debug)]
+enum What {
+    Read { offset: u64, flags: RwFlags, ioprio: u16 },
+    ReadVectored { offset: u64, flags: RwFlags, ioprio: u16 },
+    Write { offset: u64, flags: RwFlags, ioprio: u16 },
+    WriteVectored { offset: u64, flags: RwFlags, ioprio: u16 },
+    SyncData,
+    SyncAll,
+    SyncRange { offset: u64, len: u64 },
+    Allocate { offset: u64, len: u64, keep_size: bool },
+    PunchHole { offset: u64, len: u64 },
+    ZeroRange { offset: u64, len: u64, keep_size: bool },
+    Truncate { len: u64 },
+    Advise { offset: u64, len: u64, advice: Advice },
+    WriteHint { lifetime: Lifetime },
+    TryLock { offset: u64, len: u64, exclusive: bool },
+    Unlock { offset: u64, len: u64 },
+    QueryLock { offset: u64, len: u64, exclusive: bool },
+    Open { options: OpenOptions },
+    Close,
+    StatFile,
+    StatPath { follow: bool },
+    StatFs,
+    Access { mode: AccessMode },
+    RealPath,
+    SetPermissions { mode: u32 },
+    Rename { mode: RenameMode },
+    Unlink,
+    MakeDir { mode: u32 },
+    RemoveDir,
+    ReadDir,
+    SyncDir,
+    CopyRange { from_offset: u64, to_offset: u64, len: u64 },
+    Clone { from_offset: u64, to_offset: u64, len: u64 },
+}
+
+/// What only some kinds have, out of the way of those that have not.
+#[derive(Default)]
+struct Extra {
+    path: Option<OpPath>,
+    to_path: Option<OpPath>,
+    to_file: Option<FileHandle>,
+    output: Output,
+    /// The pieces of a vectored transfer as they were given, and what is left of them now.
+    pieces: Vec<IoVec>,
+    left: Vec<IoVec>,
+}
+
+// SAFETY: the pieces point into the buffers that the same operation owns, and those are `Send`.
+unsafe impl Send for Extra {}
+
+/// The buffers of a vectored transfer. Its own IoBuf answers are empty: the operation keeps the pieces.
+struct Many<B>(Vec<B>);
+
+// SAFETY: no bytes are promised.
+unsafe impl<B: IoBuf> IoBuf for Many<B> {
+    fn as_ptr(&self) -> *const u8 {
+        std::ptr::dangling()
+    }
+    fn len(&self) -> usize {
+        0
+    }
+}
+
+// SAFETY: no bytes are promised; `set_len` hands the transferred bytes out in the order of the pieces, each up to its capacity,
+// which is how the kernel filled them.
+unsafe impl<B: IoBufMut> IoBufMut for Many<B> {
+    fn as_mut_ptr(&mut self) -> *mut u8 {
+        std::ptr::dangling_mut()
+    }
+    fn capacity(&self) -> usize {
+        0
+    }
+    unsafe fn set_len(&mut self, mut len: usize) {
+        for buf in &mut self.0 {
+            let part = len.min(buf.capacity());
+            // SAFETY: the first `part` bytes of this piece were read into.
+            unsafe { buf.set_len(part) };
+            len -= part;
+        }
+    }
+}
+
+impl Op {
+    fn of_file(what: What, file: &FileHandle) -> Op {
+        Op { what, file: Some(file.clone()), buf: None, extra: None }
+    }
+
+    fn of_path(what: What, path: impl AsRef<Path>) -> io::Result<Op> {
+        let extra = Extra { path: Some(OpPath::new(path)?), ..Extra::default() };
+        Ok(Op { what, file: None, buf: None, extra: Some(Box::new(extra)) })
+    }
+
+    /// Reads into the buffer's capacity at `offset`.
+    #[inline]
+    pub fn read<B: IoBufMut>(file: &FileHandle, buf: B, offset: u64) -> Op {
+        Op {
+            what: What::Read { offset, flags: RwFlags::NONE, ioprio: 0 },
+            file: Some(file.clone()),
+            buf: Some(AnyBuf::reading(buf)),
+            extra: None,
+        }
+    }
+
+    /// Writes the buffer's initialized bytes at `offset`.
+    #[inline]
+    pub fn write<B: IoBuf>(file: &FileHandle, buf: B, offset: u64) -> Op {
+        Op {
+            what: What::Write { offset, flags: RwFlags::NONE, ioprio: 0 },
+            file: Some(file.clone()),
+            buf: Some(AnyBuf::writing(buf)),
+            extra: None,
+        }
+    }
+
+    /// Reads into the capacity of several buffers, one after the other, starting at `offset`.
+    pub fn read_vectored<B: IoBufMut>(file: &FileHandle, mut bufs: Vec<B>, offset: u64) -> Op {
+        let pieces = bufs.iter_mut().map(|b| IoVec { len: b.capacity(), base: b.as_mut_ptr() }).collect();
+        Op {
+            what: What::ReadVectored { offset, flags: RwFlags::NONE, ioprio: 0 },
+            file: Some(file.clone()),
+            buf: Some(AnyBuf::reading(Many(bufs))),
+            extra: Some(Box::new(Extra { pieces, ..Extra::default() })),
+        }
+    }
+
+    /// Writes the initialized bytes of several buffers, one after the other, starting at `offset`.
+    pub fn write_vectored<B: IoBuf>(file: &FileHandle, bufs: Vec<B>, offset: u64) -> Op {
+        let pieces = bufs.iter().map(|b| IoVec { base: b.as_ptr().cast_mut(), len: b.len() }).collect();
+        Op {
+            what: What::WriteVectored { offset, flags: RwFlags::NONE, ioprio: 0 },
+            file: Some(file.clone()),
+            buf: Some(AnyBuf::writing(Many(bufs))),
+            extra: Some(Box::new(Extra { pieces, ..Extra::default() })),
+        }
+    }
+
+    /// The same transfer with these flags; no effect on other kinds.
+    #[must_use]
+    pub fn with_flags(mut self, new: RwFlags) -> Op {
+        match &mut self.what {
+            What::Read { flags, .. }
+            | What::ReadVectored { flags, .. }
+            | What::Write { flags, .. }
+            | What::WriteVectored { flags, .. } => *flags = new,
+            _ => {}
+        }
+        self
+    }
+
+    /// The same transfer with this I/O priority (ioprio_set(2), class and level as the kernel packs them).
+    #[must_use]
+    pub fn with_ioprio(mut self, new: u16) -> Op {
+        match &mut self.what {
+            What::Read { ioprio, .. }
+            | What::ReadVectored { ioprio, .. }
+            | What::Write { ioprio, .. }
+            | What::WriteVectored { ioprio, .. } => *ioprio = new,
+            _ => {}
+        }
+        self
+    }
+
+    /// fdatasync(2): content and what is needed to read it back is durable.
+    pub fn sync_data(file: &FileHandle) -> Op {
+        Op::of_file(What::SyncData, file)
+    }
+
+    /// fsync(2): content and all metadata is durable.
+    pub fn sync_all(file: &FileHandle) -> Op {
+        Op::of_file(What::SyncAll, file)
+    }
+
+    /// sync_file_range(2): starts write-back of the range. Nothing is durable afterwards.
+    pub fn sync_range(file: &FileHandle, offset: u64, len: u64) -> Op {
+        Op::of_file(What::SyncRange { offset, len }, file)
+    }
+
+    /// fallocate(2): space for the range; grows the file unless `keep_size`.
+    pub fn allocate(file: &FileHandle, offset: u64, len: u64, keep_size: bool) -> Op {
+        Op::of_file(What::Allocate { offset, len, keep_size }, file)
+    }
+
+    /// Gives the space of the range back; it reads as zeros, the size stays.
+    pub fn punch_hole(file: &FileHandle, offset: u64, len: u64) -> Op {
+        Op::of_file(What::PunchHole { offset, len }, file)
+    }
+
+    /// Makes the range read as zeros, its space stays allocated.
+    pub fn zero_range(file: &FileHandle, offset: u64, len: u64, keep_size: bool) -> Op {
+        Op::of_file(What::ZeroRange { offset, len, keep_size }, file)
+    }
+
+    /// Cuts or grows the file to `len` bytes.
+    pub fn truncate(file: &FileHandle, len: u64) -> Op {
+        Op::of_file(What::Truncate { len }, file)
+    }
+
+    /// posix_fadvise(2).
+    pub fn advise(file: &FileHandle, offset: u64, len: u64, advice: Advice) -> Op {
+        Op::of_file(What::Advise { offset, len, advice }, file)
+    }
+
+    /// fcntl(2) `F_SET_RW_HINT`.
+    pub fn write_hint(file: &FileHandle, lifetime: Lifetime) -> Op {
+        Op::of_file(What::WriteHint { lifetime }, file)
+    }
+
+    /// Locks a byte range of the open file if it can be had at once, else `EAGAIN`. `len` 0: to the end.
+    pub fn try_lock(file: &FileHandle, offset: u64, len: u64, exclusive: bool) -> Op {
+        Op::of_file(What::TryLock { offset, len, exclusive }, file)
+    }
+
+    /// Gives a byte range back.
+    pub fn unlock(file: &FileHandle, offset: u64, len: u64) -> Op {
+        Op::of_file(What::Unlock { offset, len }, file)
+    }
+
+    /// Asks for a lock in the way; answers [`Output::Lock`].
+    pub fn query_lock(file: &FileHandle, offset: u64, len: u64, exclusive: bool) -> Op {
+        Op { extra: Some(Box::default()), ..Op::of_file(What::QueryLock { offset, len, exclusive }, file) }
+    }
+
+    /// Opens a file; answers [`Output::File`].
+    ///
+    /// # Errors
+    /// As [`OpPath::new`], like all operations on paths.
+    pub fn open(path: impl AsRef<Path>, options: OpenOptions) -> io::Result<Op> {
+        Op::of_path(What::Open { options }, path)
+    }
+
+    /// Closes the file and reports what the system says about it.
+    ///
+    /// # Errors
+    /// The handle back, if it has clones alive: closing it would close theirs.
+    pub fn close(file: FileHandle) -> Result<Op, FileHandle> {
+        if !file.is_unique() {
+            return Err(file);
+        }
+        Ok(Op { what: What::Close, file: Some(file), buf: None, extra: None })
+    }
+
+    /// Metadata of an open file; answers [`Output::Metadata`].
+    pub fn stat(file: &FileHandle) -> Op {
+        Op { extra: Some(Box::default()), ..Op::of_file(What::StatFile, file) }
+    }
+
+    /// Metadata of what a path leads to; answers [`Output::Metadata`].
+    ///
+    /// # Errors
+    /// As [`OpPath::new`].
+    pub fn stat_path(path: impl AsRef<Path>, follow: bool) -> io::Result<Op> {
+        Op::of_path(What::StatPath { follow }, path)
+    }
+
+    /// The file system of a path; answers [`Output::StatFs`].
+    ///
+    /// # Errors
+    /// As [`OpPath::new`].
+    pub fn stat_fs(path: impl AsRef<Path>) -> io::Result<Op> {
+        Op::of_path(What::StatFs, path)
+    }
+
+    /// Whether the caller may do this to a path.
+    ///
+    /// # Errors
+    /// As [`OpPath::new`].
+    pub fn access(path: impl AsRef<Path>, mode: AccessMode) -> io::Result<Op> {
+        Op::of_path(What::Access { mode }, path)
+    }
+
+    /// The absolute path without links; answers [`Output::Path`].
+    ///
+    /// # Errors
+    /// As [`OpPath::new`].
+    pub fn real_path(path: impl AsRef<Path>) -> io::Result<Op> {
+        Op::of_path(What::RealPath, path)
+    }
+
+    /// chmod(2).
+    ///
+    /// # Errors
+    /// As [`OpPath::new`].
+    pub fn set_permissions(path: impl AsRef<Path>, mode: u32) -> io::Result<Op> {
+        Op::of_path(What::SetPermissions { mode }, path)
+    }
+
+    /// Gives a file another name.
+    ///
+    /// # Errors
+    /// As [`OpPath::new`].
+    pub fn rename(from: impl AsRef<Path>, to: impl AsRef<Path>, mode: RenameMode) -> io::Result<Op> {
+        let mut op = Op::of_path(What::Rename { mode }, from)?;
+        op.extra.get_or_insert_default().to_path = Some(OpPath::new(to)?);
+        Ok(op)
+    }
+
+    /// Removes a name of a file.
+    ///
+    /// # Errors
+    /// As [`OpPath::new`].
+    pub fn unlink(path: impl AsRef<Path>) -> io::Result<Op> {
+        Op::of_path(What::Unlink, path)
+    }
+
+    /// Makes a directory.
+    ///
+    /// # Errors
+    /// As [`OpPath::new`].
+    pub fn make_dir(path: impl AsRef<Path>, mode: u32) -> io::Result<Op> {
+        Op::of_path(What::MakeDir { mode }, path)
+    }
+
+    /// Removes an empty directory.
+    ///
+    /// # Errors
+    /// As [`OpPath::new`].
+    pub fn remove_dir(path: impl AsRef<Path>) -> io::Result<Op> {
+        Op::of_path(What::RemoveDir, path)
+    }
+
+    /// All entries of a directory; answers [`Output::Entries`].
+    ///
+    /// # Errors
+    /// As [`OpPath::new`].
+    pub fn read_dir(path: impl AsRef<Path>) -> io::Result<Op> {
+        Op::of_path(What::ReadDir, path)
+    }
+
+    /// Makes the entries of a directory durable: what was created, renamed or removed in it.
+    ///
+    /// # Errors
+    /// As [`OpPath::new`].
+    pub fn sync_dir(path: impl AsRef<Path>) -> io::Result<Op> {
+        Op::of_path(What::SyncDir, path)
+    }
+
+    /// copy_file_range(2): at most `len` bytes, within the kernel.
+    pub fn copy_range(from: &FileHandle, from_offset: u64, to: &FileHandle, to_offset: u64, len: u64) -> Op {
+        let extra = Extra { to_file: Some(to.clone()), ..Extra::default() };
+        Op { extra: Some(Box::new(extra)), ..Op::of_file(What::CopyRange { from_offset, to_offset, len }, from) }
+    }
+
+    /// Shares the extents of a range with another file (reflink). `len` 0: to the end of the source.
+    pub fn clone_range(from: &FileHandle, from_offset: u64, to: &FileHandle, to_offset: u64, len: u64) -> Op {
+        let extra = Extra { to_file: Some(to.clone()), ..Extra::default() };
+        Op { extra: Some(Box::new(extra)), ..Op::of_file(What::Clone { from_offset, to_offset, len }, from) }
+    }
+}
+
+impl Op {
+    /// The kind of the operation.
+    #[inline]
+    pub fn kind(&self) -> OpKind {
+        match self.what {
+            What::Read { .. } => OpKind::Read,
+            What::ReadVectored { .. } => OpKind::ReadVectored,
+            What::Write { .. } => OpKind::Write,
+            What::WriteVectored { .. } => OpKind::WriteVectored,
+            What::SyncData => OpKind::SyncData,
+            What::SyncAll => OpKind::SyncAll,
+            What::SyncRange { .. } => OpKind::SyncRange,
+            What::Allocate { .. } => OpKind::Allocate,
+            What::PunchHole { .. } => OpKind::PunchHole,
+            What::ZeroRange { .. } => OpKind::ZeroRange,
+            What::Truncate { .. } => OpKind::Truncate,
+            What::Advise { .. } => OpKind::Advise,
+            What::WriteHint { .. } => OpKind::WriteHint,
+            What::TryLock { .. } => OpKind::TryLock,
+            What::Unlock { .. } => OpKind::Unlock,
+            What::QueryLock { .. } => OpKind::QueryLock,
+            What::Open { .. } => OpKind::Open,
+            What::Close => OpKind::Close,
+            What::StatFile | What::StatPath { .. } => OpKind::Stat,
+            What::StatFs => OpKind::StatFs,
+            What::Access { .. } => OpKind::Access,
+            What::RealPath => OpKind::RealPath,
+            What::SetPermissions { .. } => OpKind::SetPermissions,
+            What::Rename { .. } => OpKind::Rename,
+            What::Unlink => OpKind::Unlink,
+            What::MakeDir { .. } => OpKind::MakeDir,
+            What::RemoveDir => OpKind::RemoveDir,
+            What::ReadDir => OpKind::ReadDir,
+            What::SyncDir => OpKind::SyncDir,
+            What::CopyRange { .. } => OpKind::CopyRange,
+            What::Clone { .. } => OpKind::Clone,
+        }
+    }
+
+    /// How the operation meets its file, as far as is known now.
+    #[inline]
+    pub fn class(&self) -> OpClass {
+        let Some(file) = &self.file else { return OpClass::Buffered };
+        if !file.facts().direct {
+            return OpClass::Buffered;
+        }
+        match self.what {
+            What::Write { offset, flags, .. } | What::WriteVectored { offset, flags, .. } => {
+                let end = offset.saturating_add(self.len());
+                let allocates = end > file.filled() || flags.contains(RwFlags::APPEND);
+                if allocates { OpClass::Allocating } else { OpClass::Direct }
+            }
+            _ => OpClass::Direct,
+        }
+    }
+
+    /// Bytes that the operation would transfer; 0 for what transfers none.
+    #[inline]
+    pub fn len(&self) -> u64 {
+        match self.what {
+            What::Read { .. } => self.buf.as_ref().map_or(0, |b| b.capacity()) as u64,
+            What::Write { .. } => self.buf.as_ref().map_or(0, |b| b.source().1) as u64,
+            What::ReadVectored { .. } | What::WriteVectored { .. } => {
+                self.extra.as_ref().map_or(0, |e| e.pieces.iter().map(|p| p.len as u64).sum())
+            }
+            What::CopyRange { len, .. } => len,
+            _ => 0,
+        }
+    }
+
+    /// True if there is nothing to transfer.
+    pub fn is_empty(&self) -> bool {
+        self.len() == 0
+    }
+
+    /// Where the operation starts in its (first) file; 0 for what has no place there.
+    pub fn offset(&self) -> u64 {
+        match self.what {
+            What::Read { offset, .. }
+            | What::ReadVectored { offset, .. }
+            | What::Write { offset, .. }
+            | What::WriteVectored { offset, .. }
+            | What::SyncRange { offset, .. }
+            | What::Allocate { offset, .. }
+            | What::PunchHole { offset, .. }
+            | What::ZeroRange { offset, .. }
+            | What::Advise { offset, .. }
+            | What::TryLock { offset, .. }
+            | What::Unlock { offset, .. }
+            | What::QueryLock { offset, .. } => offset,
+            What::CopyRange { from_offset, .. } | What::Clone { from_offset, .. } => from_offset,
+            _ => 0,
+        }
+    }
+
+    /// The flags of a transfer.
+    #[inline]
+    pub fn flags(&self) -> RwFlags {
+        match self.what {
+            What::Read { flags, .. }
+            | What::ReadVectored { flags, .. }
+            | What::Write { flags, .. }
+            | What::WriteVectored { flags, .. } => flags,
+            _ => RwFlags::NONE,
+        }
+    }
+
+    /// The file that the operation works on (the source of a copy).
+    #[inline]
+    pub fn file(&self) -> Option<&FileHandle> {
+        self.file.as_ref()
+    }
+
+    /// The file whose content or size the operation changes, if it does that to one.
+    #[inline]
+    pub fn changes(&self) -> Option<&FileHandle> {
+        match self.what {
+            What::Write { .. }
+            | What::WriteVectored { .. }
+            | What::Allocate { .. }
+            | What::PunchHole { .. }
+            | What::ZeroRange { .. }
+            | What::Truncate { .. } => self.file.as_ref(),
+            What::CopyRange { .. } | What::Clone { .. } => self.extra.as_ref().and_then(|e| e.to_file.as_ref()),
+            _ => None,
+        }
+    }
+
+    /// Describes what is left of the operation when `done` bytes of it are transferred, at most `most` bytes of it (and at
+    /// most [`RawOp::MAX_PIECES`] pieces). The addresses hold while the operation stays where it is.
+    ///
+    /// # Panics
+    /// If `most` is 0 or above [`RawOp::MAX_TRANSFER`].
+    pub fn raw(&mut self, done: u64, most: u32) -> RawOp {
+        assert!(most > 0 && most <= RawOp::MAX_TRANSFER);
+        let capped = |len: u64| len.min(most as u64) as u32;
+        let at = self.file.as_ref().map(FileHandle::at);
+        let file = || at.expect("constructed with a file");
+        match self.what {
+            What::Read { offset, flags, ioprio } => {
+                let (base, len) = self.buf.as_mut().and_then(AnyBuf::target).expect("constructed with a target");
+                let skip = done.min(len as u64) as usize;
+                RawOp::Read {
+                    file: file(),
+                    buf: base.wrapping_add(skip),
+                    len: capped((len - skip) as u64),
+                    offset: offset.saturating_add(done),
+                    flags,
+                    ioprio,
+                }
+            }
+            What::Write { offset, flags, ioprio } => {
+                let (base, len) = self.buf.as_ref().expect("constructed with a source").source();
+                let skip = done.min(len as u64) as usize;
+                RawOp::Write {
+                    file: file(),
+                    buf: base.wrapping_add(skip),
+                    len: capped((len - skip) as u64),
+                    offset: offset.saturating_add(done),
+                    flags,
+                    ioprio,
+                }
+            }
+            What::ReadVectored { offset, flags, ioprio } => {
+                let (iov, count) = self.extra().rest_of_pieces(done, most);
+                RawOp::ReadVectored { file: file(), iov, count, offset: offset.saturating_add(done), flags, ioprio }
+            }
+            What::WriteVectored { offset, flags, ioprio } => {
+                let (iov, count) = self.extra().rest_of_pieces(done, most);
+                RawOp::WriteVectored { file: file(), iov, count, offset: offset.saturating_add(done), flags, ioprio }
+            }
+            What::SyncData => RawOp::SyncData { file: file() },
+            What::SyncAll => RawOp::SyncAll { file: file() },
+            What::SyncRange { offset, len } => RawOp::SyncRange { file: file(), offset, len },
+            What::Allocate { offset, len, keep_size } => RawOp::Allocate { file: file(), offset, len, keep_size },
+            What::PunchHole { offset, len } => RawOp::PunchHole { file: file(), offset, len },
+            What::ZeroRange { offset, len, keep_size } => RawOp::ZeroRange { file: file(), offset, len, keep_size },
+            What::Truncate { len } => RawOp::Truncate { file: file(), len },
+            What::Advise { offset, len, advice } => RawOp::Advise { file: file(), offset, len, advice },
+            What::WriteHint { lifetime } => RawOp::WriteHint { file: file(), lifetime },
+            What::TryLock { offset, len, exclusive } => RawOp::TryLock { file: file(), offset, len, exclusive },
+            What::Unlock { offset, len } => RawOp::Unlock { file: file(), offset, len },
+            What::QueryLock { offset, len, exclusive } => {
+                RawOp::QueryLock { file: file(), offset, len, exclusive, out: self.extra().out() }
+            }
+            What::Open { options } => RawOp::Open { path: self.extra().path(), options, out: self.extra().out() },
+            What::Close => RawOp::Close { file: file() },
+            What::StatFile => RawOp::Stat { target: StatTarget::File(file()), out: self.extra().out() },
+            What::StatPath { follow } => {
+                let target = StatTarget::Path { path: self.extra().path(), follow };
+                RawOp::Stat { target, out: self.extra().out() }
+            }
+            What::StatFs => RawOp::StatFs { path: self.extra().path(), out: self.extra().out() },
+            What::Access { mode } => RawOp::Access { path: self.extra().path(), mode },
+            What::RealPath => RawOp::RealPath { path: self.extra().path(), out: self.extra().out() },
+            What::SetPermissions { mode } => RawOp::SetPermissions { path: self.extra().path(), mode },
+            What::Rename { mode } => {
+                let extra = self.extra();
+                let to = extra.to_path.as_ref().expect("constructed with two paths");
+                RawOp::Rename { from: extra.path(), to, mode }
+            }
+            What::Unlink => RawOp::Unlink { path: self.extra().path() },
+            What::MakeDir { mode } => RawOp::MakeDir { path: self.extra().path(), mode },
+            What::RemoveDir => RawOp::RemoveDir { path: self.extra().path() },
+            What::ReadDir => RawOp::ReadDir { path: self.extra().path(), out: self.extra().out() },
+            What::SyncDir => RawOp::SyncDir { path: self.extra().path() },
+            What::CopyRange { from_offset, to_offset, len } => RawOp::CopyRange {
+                from: file(),
+                from_offset: from_offset.saturating_add(done),
+                to: self.extra().to_file(),
+                to_offset: to_offset.saturating_add(done),
+                len: capped(len.saturating_sub(done)),
+            },
+            What::Clone { from_offset, to_offset, len } => {
+                RawOp::Clone { from: file(), from_offset, to: self.extra().to_file(), to_offset, len }
+            }
+        }
+    }
+
+    fn extra(&mut self) -> &mut Extra {
+        self.extra.as_mut().expect("constructed with extra room")
+    }
+
+    /// Called once by the owner when the last completion is there: tells the buffer how much was read into it, notes a closed
+    /// file as closed, and keeps the file's facts up to date.
+    ///
+    /// # Safety
+    /// The driver has completed all that was staged of this operation, transferred the first `done` bytes, and answered
+    /// `result` last; the addresses of its `RawOp`s are used by nobody any more (I3).
+    pub unsafe fn settle(&mut self, done: u64, result: i32) {
+        match self.what {
+            What::Read { .. } | What::ReadVectored { .. } => {
+                if let Some(buf) = &mut self.buf {
+                    // SAFETY: the caller says that `done` bytes were read, and no more than the capacity was ever asked for.
+                    unsafe { buf.set_len(done as usize) }
+                }
+            }
+            What::Write { offset, flags, .. } | What::WriteVectored { offset, flags, .. } => {
+                if let Some(file) = self.file.as_ref().filter(|_| !flags.contains(RwFlags::APPEND)) {
+                    file.note_filled(offset, done);
+                }
+            }
+            What::Allocate { offset, len, .. } if result >= 0 => {
+                if let Some(file) = &self.file {
+                    file.note_filled(offset, len);
+                }
+            }
+            What::PunchHole { offset, .. } | What::Truncate { len: offset } => {
+                if let Some(file) = &self.file {
+                    file.note_unfilled(offset);
+                }
+            }
+            What::Close if result != -errno::ECANCELED && result != -errno::EOPNOTSUPP => {
+                if let Some(file) = &self.file {
+                    file.mark_closed();
+                }
+            }
+            _ => {}
+        }
+    }
+
+    /// Takes the typed answer.
+    pub fn take_output(&mut self) -> Output {
+        self.extra.as_mut().map_or(Output::None, |extra| std::mem::take(&mut extra.output))
+    }
+
+    /// The buffer back.
+    ///
+    /// # Errors
+    /// The operation unchanged, if its buffer is of another type or it has none.
+    pub fn into_buf<B: 'static>(mut self) -> Result<B, Op> {
+        let Some(buf) = self.buf.take() else { return Err(self) };
+        match buf.downcast() {
+            Ok(buf) => Ok(buf),
+            Err(buf) => Err(Op { buf: Some(buf), ..self }),
+        }
+    }
+
+    /// The buffer back without its type, if the operation has one.
+    pub fn into_any_buf(self) -> Option<AnyBuf> {
+        self.buf
+    }
+
+    /// The buffers of a vectored transfer back.
+    ///
+    /// # Errors
+    /// As [`Op::into_buf`].
+    pub fn into_bufs<B: IoBuf>(self) -> Result<Vec<B>, Op> {
+        self.into_buf::<Many<B>>().map(|many| many.0)
+    }
+}
+
+impl Extra {
+    fn path(&self) -> *const OpPath {
+        self.path.as_ref().expect("constructed with a path")
+    }
+
+    fn out(&mut self) -> *mut Output {
+        &mut self.output
+    }
+
+    fn to_file(&self) -> crate::FileRef {
+        self.to_file.as_ref().expect("constructed with two files").at()
+    }
+
+    /// The pieces without their first `done` bytes, at most `most` bytes of them.
+    fn rest_of_pieces(&mut self, done: u64, most: u32) -> (*const IoVec, u32) {
+        let (mut skip, mut room) = (done, most as usize);
+        self.left.clear();
+        for piece in &self.pieces {
+            if skip >= piece.len as u64 {
+                skip -= piece.len as u64;
+                continue;
+            }
+            let len = (piece.len - skip as usize).min(room);
+            self.left.push(IoVec { base: piece.base.wrapping_add(skip as usize), len });
+            (skip, room) = (0, room - len);
+            if room == 0 || self.left.len() == RawOp::MAX_PIECES as usize {
+                break;
+            }
+        }
+        (self.left.as_ptr(), self.left.len() as u32)
+    }
+}
+
+impl fmt::Debug for Op {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{:?}", self.what)?;
+        if let Some(file) = &self.file {
+            write!(f, " of {file:?}")?;
+        }
+        if let Some(path) = self.extra.as_ref().and_then(|extra| extra.path.as_ref()) {
+            write!(f, " of {path:?}")?;
+        }
+        if let Some(buf) = &self.buf {
+            write!(f, " with {buf:?}")?;
+        }
+        Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::{FileFacts, RawFile};
+
+    fn file(direct: bool) -> FileHandle {
+        let facts = FileFacts { direct, filled: 8192, ..FileFacts::default() };
+        // SAFETY: the number is outside the range of descriptors.
+        unsafe { FileHandle::from_raw(RawFile::new(1 << 40), Box::new(()), facts) }
+    }
+
+    #[test]
+    fn a_continuation_moves_pointer_offset_and_length() {
+        let mut op = Op::read(&file(false), vec![0u8; 100], 1000);
+        let RawOp::Read { buf: start, len: 100, offset: 1000, .. } = op.raw(0, RawOp::MAX_TRANSFER) else { panic!() };
+        let RawOp::Read { buf, len: 20, offset: 1030, .. } = op.raw(30, 20) else { panic!() };
+        assert_eq!(buf as usize - start as usize, 30);
+        let RawOp::Read { len: 0, .. } = op.raw(100, 20) else { panic!() };
+    }
+
+    #[test]
+    fn a_vectored_continuation_starts_inside_a_piece() {
+        let mut op = Op::write_vectored(&file(false), vec![b"abc".to_vec(), vec![], b"defgh".to_vec()], 10);
+        assert_eq!(op.len(), 8);
+        let RawOp::WriteVectored { iov, count: 1, offset: 14, .. } = op.raw(4, 3) else { panic!() };
+        // SAFETY: the operation keeps its pieces and buffers.
+        let rest = unsafe { std::slice::from_raw_parts((*iov).base, (*iov).len) };
+        assert_eq!(rest, b"efg");
+        assert_eq!(op.into_bufs::<Vec<u8>>().unwrap()[2], b"defgh");
+    }
+
+    #[test]
+    fn vectored_reads_fill_buffer_after_buffer() {
+        let mut op = Op::read_vectored(&file(false), vec![vec![1u8; 4], vec![1u8; 4], vec![1u8; 4]], 0);
+        // SAFETY: nothing is in flight, and all twelve bytes are initialized.
+        unsafe { op.settle(6, 6) };
+        let lens: Vec<_> = op.into_bufs::<Vec<u8>>().unwrap().iter().map(Vec::len).collect();
+        assert_eq!(lens, [4, 2, 0]);
+    }
+
+    #[test]
+    fn classes_follow_what_is_known_of_the_file() {
+        let direct = file(true);
+        assert_eq!(Op::write(&file(false), vec![0; 10], 0).class(), OpClass::Buffered);
+        assert_eq!(Op::read(&direct, vec![0; 10], 1 << 20).class(), OpClass::Direct);
+        assert_eq!(Op::write(&direct, vec![0; 4096], 4096).class(), OpClass::Direct);
+        assert_eq!(Op::write(&direct, vec![0; 4096], 8192).class(), OpClass::Allocating);
+        let append = Op::write(&direct, vec![0; 1], 0).with_flags(RwFlags::APPEND);
+        assert_eq!(append.class(), OpClass::Allocating);
+    }
+
+    #[test]
+    fn close_wants_the_only_handle_and_closes_once() {
+        struct Owner(std::sync::Arc<()>);
+        let alive = std::sync::Arc::new(());
+        let open = || {
+            let owner = Box::new(Owner(alive.clone()));
+            // SAFETY: the number is outside the range of descriptors.
+            unsafe { FileHandle::from_raw(RawFile::new(1 << 40), owner, FileFacts::default()) }
+        };
+        let file = open();
+        let clone = file.clone();
+        assert!(clone.owner::<Owner>().is_some_and(|o| std::sync::Arc::strong_count(&o.0) == 2));
+        let file = Op::close(file).unwrap_err();
+        drop(clone);
+        let mut op = Op::close(file).unwrap();
+        // SAFETY: nothing is in flight.
+        unsafe { op.settle(0, -errno::ECANCELED) };
+        drop(op);
+        assert_eq!(std::sync::Arc::strong_count(&alive), 1, "never started: the owner closes");
+        let mut op = Op::close(open()).unwrap();
+        // SAFETY: nothing is in flight.
+        unsafe { op.settle(0, -errno::EIO) };
+        drop(op);
+        assert_eq!(std::sync::Arc::strong_count(&alive), 2, "closed by the system: the owner must not");
+    }
+
+    #[test]
+    fn a_buffer_of_another_type_leaves_the_operation_whole() {
+        let op = Op::read(&file(false), vec![0u8; 3], 0);
+        let op = op.into_buf::<String>().unwrap_err();
+        assert_eq!(op.into_buf::<Vec<u8>>().unwrap().len(), 3);
+    }
+}
