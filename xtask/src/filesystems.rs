@@ -1,0 +1,47 @@
+//! Conformance on file systems that the clone does not happen to lie on: ext4 and xfs on loop devices, a small tmpfs.
+
+use crate::mounts::{self, Mount};
+use crate::runner::{Ctx, Outcome};
+use crate::sys;
+use crate::tests_of::Tests;
+use anyhow::Result;
+use std::path::PathBuf;
+
+const PACKAGES: &[&str] = &["io-uring-driver", "io-aio", "io-threadpool", "io-engine"];
+
+/// Sparse: what counts is what the tests write. xfs takes no less than 300 MiB.
+const IMAGE_BYTES: u64 = 2 << 30;
+const TMPFS_BYTES: u64 = 256 << 20;
+
+pub(crate) fn job(ctx: &Ctx) -> Result<Outcome> {
+    if !sys::is_root() {
+        return Ok(Outcome::Skipped("only root may mount".to_owned()));
+    }
+    // Where it is allowed, the kernel itself cleans up after us, whatever ends this process.
+    if let Err(error) = sys::private_mounts() {
+        println!("no private mount namespace ({error}): mounts are visible to the whole machine meanwhile");
+    }
+    let base = mounts::base(&ctx.ws)?;
+    let tries = [
+        ("ext4", Mount::image(&base, "ext4", IMAGE_BYTES)),
+        ("xfs", Mount::image(&base, "xfs", IMAGE_BYTES)),
+        ("tmpfs", Mount::tmpfs(&base, TMPFS_BYTES)),
+    ];
+    let mut mounted = Vec::new();
+    let mut refused = Vec::new();
+    for (kind, done) in tries {
+        match done {
+            Ok(mount) => mounted.push(mount),
+            Err(error) => refused.push(format!("{kind}: {error:#}")),
+        }
+    }
+    for why in &refused {
+        println!("not tested on {why}");
+    }
+    if mounted.is_empty() {
+        return Ok(Outcome::Skipped(format!("nothing can be mounted ({})", refused.join("; "))));
+    }
+    let dirs: Vec<PathBuf> = mounted.iter().map(|mount| mount.dir().to_owned()).collect();
+    Tests { packages: PACKAGES, filter: Some("conformance"), dirs: Some(&dirs), ..Tests::default() }.run(ctx)?;
+    Ok(Outcome::Done)
+}
