@@ -4,6 +4,7 @@ use crate::exec;
 use crate::workspace::Workspace;
 use anyhow::{Context, Result, bail};
 use std::fs::{self, File};
+use std::io::ErrorKind;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 use std::thread::sleep;
@@ -24,7 +25,11 @@ impl Mount {
         let dir = base.join(kind);
         fs::create_dir_all(&dir)?;
         let image = base.join(format!("{kind}.img"));
-        File::create(&image)?.set_len(bytes)?;
+        // A new file, never the old one emptied: a killed run's image may still be mounted where we cannot see it.
+        match fs::remove_file(&image) {
+            Err(error) if error.kind() != ErrorKind::NotFound => return Err(error.into()),
+            _ => File::create_new(&image)?.set_len(bytes)?,
+        }
         // The guard exists before the work starts, so that a failure half-way leaves nothing behind.
         let mount = Self { dir, image: Some(image.clone()) };
         quiet(Command::new(mkfs).arg("-q").arg(&image))?;

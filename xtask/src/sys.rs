@@ -39,9 +39,19 @@ mod imp {
         INTERRUPTED.load(Ordering::Relaxed)
     }
 
-    /// Makes the child the leader of a process group of its own.
+    /// Makes the child the leader of a process group of its own, which is told to end if we are killed.
+    ///
+    /// The kernel watches the thread that starts the child (prctl(2), PR_SET_PDEATHSIG): the main one, here.
     pub(crate) fn own_group(command: &mut Command) {
         command.process_group(0);
+        // SAFETY: between fork and exec only async-signal-safe calls are allowed; prctl is a plain system call, allocates
+        // nothing and takes no pointer here.
+        unsafe {
+            command.pre_exec(|| {
+                libc::prctl(libc::PR_SET_PDEATHSIG, libc::SIGTERM);
+                Ok(())
+            })
+        };
     }
 
     pub(crate) fn terminate_group(child: &Child) {
