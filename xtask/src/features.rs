@@ -20,6 +20,8 @@ pub(crate) fn job(ctx: &Ctx) -> Result<Outcome> {
                 .run()?;
         }
     }
+    // Everything at once must build too, tests included: features are additive.
+    ctx.cargo().args(["clippy", "--workspace", "--all-targets", "--all-features", "--", "-D", "warnings"]).run()?;
     Ok(Outcome::Done)
 }
 
