@@ -1,1 +1,37 @@
-//! The conformance suite of the drivers, guard buffers, a fault wrapper and a file model
+//! The conformance suite of the drivers, and what tests of drivers and engines are made with.
+//!
+//! Who writes a [`Driver`](io_core::Driver) opts in with one line, [`conformance!`], and gets one `#[test]` per case of the one
+//! list in [`cases`]. Who writes an engine takes [`Faulty`] to break any driver on purpose, the file model and its strategies to
+//! compare a history of operations with a `Vec<u8>`, guard buffers that make a late touch by the kernel visible, and the
+//! child processes that run under refusals.
+//!
+//! It runs on every platform of the drivers; guard buffers are for Unix, seccomp for Linux. It knows the driver contract of
+//! `io-core` and nothing of any driver. It is a development dependency: nothing here belongs into a product.
+#![deny(unsafe_code)]
+
+mod bytes;
+mod conformance;
+mod cx;
+mod mode;
+mod rig;
+mod skip;
+
+pub mod cases;
+
+#[allow(unsafe_code)] // the bench is a core: the only caller of `prepare`
+mod bench;
+
+#[allow(unsafe_code)] // handles of numbers that are no file's
+mod handles;
+
+#[allow(unsafe_code)] // statfs(2) and fstat(2), and descriptors that become handles
+mod real_disk;
+
+pub use bench::{Bench, Done};
+pub use bytes::{BLOCK, pattern};
+pub use cx::{Cx, run_case};
+pub use handles::nobodys_file;
+pub use mode::Mode;
+pub use real_disk::{RealDisk, real_disks};
+pub use rig::{Disk, RealRig, Rig};
+pub use skip::skip;
