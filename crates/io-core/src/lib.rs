@@ -18,6 +18,7 @@ mod driver;
 
 mod completion;
 mod error;
+mod gate;
 mod op_set;
 mod output;
 mod wake_flag;
@@ -48,6 +49,7 @@ pub use completion::{Completion, Completions, decode, encode};
 pub use driver::{Armed, Driver, Full, Progress, Readiness, Wait};
 pub use error::{Unavailable, errno};
 pub use file::{FileFacts, FileHandle, FileId, FileRef, InodeKey, RawFile};
+pub use gate::{Gate, Inside};
 pub use name::{DriverName, UnknownDriver};
 pub use op::Op;
 pub use op_set::{OpClass, OpKind, OpSet};

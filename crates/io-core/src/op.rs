@@ -634,6 +634,11 @@ impl Op {
         self.extra.as_mut().map_or(Output::None, |extra| std::mem::take(&mut extra.output))
     }
 
+    /// The place of the typed answer, for who completes it after the fact.
+    pub fn output_mut(&mut self) -> Option<&mut Output> {
+        self.extra.as_mut().map(|extra| &mut extra.output)
+    }
+
     /// The buffer back.
     ///
     /// # Errors

@@ -1,0 +1,106 @@
+//! What becomes of a core whose driver died.
+//!
+//! New operations go to the thread pool. What is in flight is neither freed nor handed back (I7): its ring is read for a grace
+//! period, and what never came is quarantined: its slot, buffer and file stay for the life of the process, counted and named.
+
+use crate::{
+    inflight::{Carrier, Inflight},
+    order,
+    slots::Slots,
+    stats::Where,
+    trace::event_warn,
+};
+use io_core::{Driver, Token, Wait, errno};
+use std::{io, mem::ManuallyDrop, time::Duration};
+
+/// How long a dead driver's ring is still read before what is missing counts as lost.
+const GRACE: Duration = Duration::from_secs(1);
+
+#[derive(Debug, Default)]
+pub(crate) struct Death {
+    /// Why, and until when completions may still come.
+    died: Option<(i32, Duration)>,
+    /// Lost operations whose owner was not told yet.
+    names: Vec<Token>,
+    /// Slots that are lost in the current table.
+    pub(crate) slots: u32,
+}
+
+impl Death {
+    #[inline]
+    pub(crate) fn is_dead(&self) -> bool {
+        self.died.is_some()
+    }
+
+    fn is_over(&self, now: Duration) -> bool {
+        self.died.is_some_and(|(_, until)| now >= until)
+    }
+}
+
+impl<S: Carrier> Inflight<S> {
+    /// The channel broke: new operations go to the pool; what is in flight gets a grace period, its memory stays where it is.
+    #[cold]
+    pub(crate) fn die(&mut self, error: &io::Error) {
+        event_warn!(driver = %self.driver.name(), %error, "the driver's channel broke; new operations go to the thread pool");
+        let reason = error.raw_os_error().unwrap_or(errno::EIO);
+        self.death.died = Some((reason, self.clock.now() + GRACE));
+    }
+
+    /// One turn with a dead driver: its ring is still read, the pool goes on, and what never came is given up in the end (I7).
+    #[cold]
+    pub(crate) fn submit_dead(&mut self, wait: Wait) {
+        let _ = self.driver.submit(Wait::No, &mut self.batch);
+        let over = self.death.is_over(self.clock.now());
+        let missing = self.batch.is_empty() && self.slots.iter().any(|(_, f)| f.at == Where::Driver);
+        if missing && over {
+            self.quarantine();
+        }
+        let poll = Duration::from_millis(if missing { 2 } else { 1000 });
+        match wait {
+            _ if !self.batch.is_empty() || !self.death.names.is_empty() => {}
+            Wait::No => {}
+            Wait::AtMost(most) => self.readiness.wait(Some(most.min(poll))),
+            Wait::Forever => self.readiness.wait(Some(poll)),
+        }
+    }
+
+    /// Gives up on what the driver holds: the slots keep it for ever, [`next_lost`](Inflight::next_lost) names it.
+    fn quarantine(&mut self) {
+        let missing: Vec<_> =
+            self.slots.iter().filter(|(_, f)| f.at == Where::Driver).map(|(token, _)| token).collect();
+        for token in missing {
+            let flight = self.slots.get_mut(token).expect("listed");
+            flight.at = Where::Quarantine;
+            order::lost(flight.carrier.op(), flight.epoch.take());
+            self.stats.quarantined += 1;
+            self.death.slots += 1;
+            self.death.names.push(token);
+        }
+    }
+
+    /// Gives up on everything in flight at once, as if the driver had died: for a shutdown that must not wait.
+    pub fn abandon(&mut self) {
+        if !self.death.is_dead() {
+            self.die(&io::Error::from_raw_os_error(errno::ECANCELED));
+        }
+        self.quarantine();
+    }
+
+    /// Names one operation whose completion will never come, and the reason. Its memory is not given back.
+    pub fn next_lost(&mut self) -> Option<(&S, io::Error)> {
+        let token = self.death.names.pop()?;
+        let reason = self.death.died.map_or(errno::EIO, |(reason, _)| reason);
+        let flight = self.slots.get_mut(token).expect("quarantined slots are never freed");
+        Some((&flight.carrier, io::Error::from_raw_os_error(reason)))
+    }
+
+    /// If nothing but lost operations is left in the table, a new table takes over and the old one is leaked: otherwise a dead
+    /// driver would use the depth up for ever.
+    pub(crate) fn renew_slots(&mut self) {
+        if self.death.slots > 0 && self.death.names.is_empty() && self.slots.used() == self.death.slots {
+            let depth = self.slots.depth();
+            self.slots = ManuallyDrop::new(Slots::new(depth)); // the old one is not dropped
+            self.death.slots = 0;
+        }
+    }
+}

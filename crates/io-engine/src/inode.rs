@@ -1,0 +1,326 @@
+//! What all handles, loops and shards share of one inode: the order of its writes and syncs, and its failures.
+
+use io_core::{FileHandle, InodeKey, OpKind, Readiness, RwFlags, Token, errno};
+use std::{
+    any::Any,
+    collections::{HashMap, VecDeque},
+    error, fmt, io,
+    sync::{
+        Arc, Mutex, MutexGuard, OnceLock, PoisonError, Weak,
+        atomic::{AtomicBool, Ordering},
+    },
+};
+
+/// A sync, or a write that had to be durable, failed on this inode. What was written before may be lost although the kernel will
+/// not say so again (it reports a write-back error once and marks the pages clean), so every later sync and every later durable
+/// write answers this, through every handle of the process, until all of them are closed and the file is opened anew.
+///
+/// Found inside the [`io::Error`] by `error.get_ref().and_then(|e| e.downcast_ref::<SyncFailed>())`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct SyncFailed {
+    /// The OS error code of the first failure.
+    pub code: i32,
+}
+
+impl fmt::Display for SyncFailed {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let first = io::Error::from_raw_os_error(self.code);
+        write!(f, "an earlier sync of this file failed ({first}); close every handle and open it anew")
+    }
+}
+
+impl error::Error for SyncFailed {}
+
+impl From<SyncFailed> for io::Error {
+    fn from(failed: SyncFailed) -> io::Error {
+        io::Error::other(failed)
+    }
+}
+
+/// Where a core hears that a sync it holds may go.
+#[derive(Debug, Default)]
+pub(crate) struct Mailbox {
+    full: AtomicBool,
+    letters: Mutex<Vec<(Token, Option<i32>)>>,
+}
+
+impl Mailbox {
+    fn put(&self, token: Token, failed: Option<i32>) {
+        lock(&self.letters).push((token, failed));
+        self.full.store(true, Ordering::Release);
+    }
+
+    /// Takes one released sync: its token, and the code of a write it covers that failed.
+    pub(crate) fn take(&self) -> Option<(Token, Option<i32>)> {
+        if !self.full.load(Ordering::Acquire) {
+            return None;
+        }
+        let mut letters = lock(&self.letters);
+        let letter = letters.pop();
+        if letters.is_empty() {
+            self.full.store(false, Ordering::Release);
+        }
+        letter
+    }
+}
+
+/// The shared state of one inode.
+pub(crate) struct Inode(Mutex<State>);
+
+#[derive(Default)]
+struct State {
+    /// Changes are counted in epochs; each sync that has to wait ends one.
+    epoch: u64,
+    /// Unanswered changes per epoch, oldest first; no entry is zero.
+    open: VecDeque<(u64, u32)>,
+    waiting: Vec<Waiting>,
+    failed: Option<i32>,
+}
+
+struct Waiting {
+    /// It covers the changes of this epoch and of those before.
+    up_to: u64,
+    failed: Option<i32>,
+    token: Token,
+    mailbox: Arc<Mailbox>,
+    readiness: Arc<dyn Readiness>,
+}
+
+/// What a sync is told when it arrives.
+#[derive(Debug, PartialEq, Eq)]
+pub(crate) enum Sync {
+    /// Nothing is in its way.
+    Go,
+    /// It waits for earlier changes; the mailbox tells when they are answered.
+    Wait,
+    /// It cannot succeed any more.
+    Failed(SyncFailed),
+}
+
+impl Inode {
+    /// The state of the file's inode; made at the first call. Files without an inode key have one each.
+    pub(crate) fn of(file: &FileHandle) -> &Inode {
+        file.attachment(|| Inode::shared(file.facts().inode) as Arc<dyn Any + Send + std::marker::Sync>)
+            .downcast_ref::<Inode>()
+            .expect("the engine is the only one that attaches to files")
+    }
+
+    fn shared(key: Option<InodeKey>) -> Arc<Inode> {
+        static ALL: OnceLock<Mutex<HashMap<InodeKey, Weak<Inode>>>> = OnceLock::new();
+        let fresh = || Arc::new(Inode(Mutex::default()));
+        let Some(key) = key else { return fresh() };
+        let mut all = lock(ALL.get_or_init(Mutex::default));
+        if let Some(inode) = all.get(&key).and_then(Weak::upgrade) {
+            return inode;
+        }
+        if all.len() >= 64 && all.len().is_power_of_two() {
+            all.retain(|_, inode| inode.strong_count() > 0);
+        }
+        let inode = fresh();
+        all.insert(key, Arc::downgrade(&inode));
+        inode
+    }
+
+    /// A change (write, truncation, …) is accepted; gives the epoch to hand to [`Inode::end_change`].
+    #[inline]
+    pub(crate) fn begin_change(&self) -> u64 {
+        let mut state = lock(&self.0);
+        let epoch = state.epoch;
+        match state.open.back_mut() {
+            Some((last, count)) if *last == epoch => *count += 1,
+            _ => state.open.push_back((epoch, 1)),
+        }
+        epoch
+    }
+
+    /// A change is answered, with `error` as its code if it failed. Syncs that waited for it only are released.
+    #[inline]
+    pub(crate) fn end_change(&self, epoch: u64, error: Option<i32>) {
+        let mut state = lock(&self.0);
+        let at = state.open.iter().position(|&(e, _)| e == epoch).expect("begin_change made this epoch");
+        state.open[at].1 -= 1;
+        if state.open[at].1 == 0 {
+            state.open.remove(at);
+        }
+        if state.waiting.is_empty() {
+            return;
+        }
+        if error.is_some() {
+            for waiting in state.waiting.iter_mut().filter(|w| w.up_to >= epoch) {
+                waiting.failed = waiting.failed.or(error);
+            }
+        }
+        let oldest = state.open.front().map_or(u64::MAX, |&(e, _)| e);
+        let (go, stay) = std::mem::take(&mut state.waiting).into_iter().partition(|w: &Waiting| w.up_to < oldest);
+        state.waiting = stay;
+        drop(state);
+        // Foreign code (waking) runs without the lock.
+        for waiting in Vec::<Waiting>::into_iter(go) {
+            waiting.mailbox.put(waiting.token, waiting.failed);
+            waiting.readiness.wake();
+        }
+    }
+
+    /// A sync arrives.
+    pub(crate) fn begin_sync(&self, token: Token, mailbox: &Arc<Mailbox>, readiness: &Arc<dyn Readiness>) -> Sync {
+        let mut state = lock(&self.0);
+        if let Some(code) = state.failed {
+            return Sync::Failed(SyncFailed { code });
+        }
+        if state.open.is_empty() {
+            return Sync::Go;
+        }
+        let up_to = state.epoch;
+        state.epoch += 1;
+        let (mailbox, readiness) = (mailbox.clone(), readiness.clone());
+        state.waiting.push(Waiting { up_to, failed: None, token, mailbox, readiness });
+        Sync::Wait
+    }
+
+    /// A waiting sync is given up. False if it has been released already: its letter is on the way.
+    pub(crate) fn forget_sync(&self, token: Token, mailbox: &Arc<Mailbox>) -> bool {
+        let mut state = lock(&self.0);
+        let before = state.waiting.len();
+        state.waiting.retain(|w| w.token != token || !Arc::ptr_eq(&w.mailbox, mailbox));
+        state.waiting.len() != before
+    }
+
+    /// The failure that this inode carries, if it does.
+    pub(crate) fn failed(&self) -> Option<SyncFailed> {
+        lock(&self.0).failed.map(|code| SyncFailed { code })
+    }
+
+    /// A sync or durable write has failed with `code`.
+    pub(crate) fn fail(&self, code: i32) {
+        lock(&self.0).failed.get_or_insert(code);
+    }
+}
+
+/// True if `code`, answered to this operation, means that data thought to be on its way to the disk may be lost.
+///
+/// Codes that the call answers before it begins (bad arguments, a file that cannot be synced) lose nothing. `ENOSPC` may come from
+/// delayed allocation, that is, from the write-back itself, and counts.
+pub(crate) fn loses_data(kind: OpKind, flags: RwFlags, code: i32) -> bool {
+    let durable = kind.is_sync() || (kind.is_write() && flags.contains(RwFlags::DSYNC));
+    let before_it_began = [
+        errno::EINVAL,
+        errno::EBADF,
+        errno::EOPNOTSUPP,
+        errno::ENOSYS,
+        errno::ECANCELED,
+        errno::EFAULT,
+        errno::EPERM,
+        errno::EACCES,
+        errno::EFBIG,
+        errno::EISDIR,
+    ];
+    durable && !before_it_began.contains(&code) && !(kind.is_write() && code == errno::EAGAIN)
+}
+
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use io_core::{FileFacts, RawFile};
+    use std::{task::Waker, time::Duration};
+
+    struct Quiet;
+    impl Readiness for Quiet {
+        #[cfg(unix)]
+        fn fd(&self) -> Option<std::os::fd::BorrowedFd<'_>> {
+            None
+        }
+        fn wait(&self, _: Option<Duration>) {}
+        fn wake(&self) {}
+        fn subscribe(&self, _: Waker) {}
+    }
+
+    fn fixture() -> (Arc<Inode>, Arc<Mailbox>, Arc<dyn Readiness>) {
+        (Inode::shared(None), Arc::default(), Arc::new(Quiet))
+    }
+
+    #[test]
+    fn a_sync_waits_for_earlier_changes_only() {
+        let (inode, mailbox, readiness) = fixture();
+        let sync = |slot| Token::new(slot, 1);
+        let a = inode.begin_change();
+        let b = inode.begin_change();
+        assert_eq!(inode.begin_sync(sync(1), &mailbox, &readiness), Sync::Wait);
+        let c = inode.begin_change();
+        assert_eq!(inode.begin_sync(sync(2), &mailbox, &readiness), Sync::Wait);
+        inode.end_change(b, None);
+        assert_eq!(mailbox.take(), None);
+        inode.end_change(a, None);
+        assert_eq!(mailbox.take(), Some((sync(1), None)), "the later change is not its business");
+        inode.end_change(c, None);
+        assert_eq!(mailbox.take(), Some((sync(2), None)));
+        assert_eq!(mailbox.take(), None);
+        assert_eq!(inode.begin_sync(sync(3), &mailbox, &readiness), Sync::Go);
+    }
+
+    #[test]
+    fn a_covered_write_that_fails_fails_the_sync() {
+        let (inode, mailbox, readiness) = fixture();
+        let a = inode.begin_change();
+        let b = inode.begin_change();
+        assert_eq!(inode.begin_sync(Token::new(1, 1), &mailbox, &readiness), Sync::Wait);
+        inode.end_change(a, Some(errno::ENOSPC));
+        inode.end_change(b, None);
+        assert_eq!(mailbox.take(), Some((Token::new(1, 1), Some(errno::ENOSPC))));
+        assert_eq!(inode.failed(), None, "the writer was told; nothing is lost unseen");
+    }
+
+    #[test]
+    fn a_later_epoch_may_finish_first() {
+        let (inode, mailbox, readiness) = fixture();
+        let a = inode.begin_change();
+        assert_eq!(inode.begin_sync(Token::new(1, 1), &mailbox, &readiness), Sync::Wait);
+        let b = inode.begin_change();
+        assert_eq!(inode.begin_sync(Token::new(2, 1), &mailbox, &readiness), Sync::Wait);
+        inode.end_change(b, Some(errno::EIO));
+        assert_eq!(mailbox.take(), None, "the second sync covers the first change as well");
+        inode.end_change(a, None);
+        let mut released = [mailbox.take().unwrap(), mailbox.take().unwrap()];
+        released.sort();
+        assert_eq!(released, [(Token::new(1, 1), None), (Token::new(2, 1), Some(errno::EIO))]);
+    }
+
+    #[test]
+    fn handles_of_one_inode_share_a_failure_until_all_are_closed() {
+        let open = |ino| {
+            let key = InodeKey { dev: u64::MAX, ino };
+            let facts = FileFacts { inode: Some(key), ..FileFacts::default() };
+            // A closed std file is not needed: the number is no descriptor.
+            test_handle(facts)
+        };
+        let (a, b, other) = (open(1), open(1), open(2));
+        Inode::of(&a).fail(errno::EIO);
+        assert_eq!(Inode::of(&b).failed(), Some(SyncFailed { code: errno::EIO }));
+        assert_eq!(Inode::of(&other).failed(), None);
+        drop(a);
+        assert!(Inode::of(&b).failed().is_some());
+        drop(b);
+        assert_eq!(Inode::of(&open(1)).failed(), None, "opened anew");
+    }
+
+    #[allow(unsafe_code)]
+    fn test_handle(facts: FileFacts) -> FileHandle {
+        // SAFETY: the number is outside the range of descriptors.
+        unsafe { FileHandle::from_raw(RawFile::new(1 << 40), Box::new(()), facts) }
+    }
+
+    #[test]
+    fn what_counts_as_lost() {
+        let lost = |kind, flags, code| loses_data(kind, flags, code);
+        assert!(lost(OpKind::SyncData, RwFlags::NONE, errno::EIO));
+        assert!(lost(OpKind::SyncAll, RwFlags::NONE, errno::EINTR));
+        assert!(lost(OpKind::Write, RwFlags::DSYNC, errno::ENOSPC));
+        assert!(!lost(OpKind::Write, RwFlags::NONE, errno::EIO), "an ordinary write: its writer knows");
+        assert!(!lost(OpKind::SyncData, RwFlags::NONE, errno::EINVAL));
+        assert!(!lost(OpKind::SyncData, RwFlags::NONE, errno::ECANCELED));
+        assert!(!lost(OpKind::SyncDir, RwFlags::NONE, errno::EIO), "a directory is not this inode");
+    }
+}
