@@ -4,12 +4,17 @@
 /// [`Rig`](crate::Rig) on every disk of it.
 ///
 /// ```
-/// # use io_core::{DriverName, Unavailable};
-/// # use io_testkit::RealRig;
-/// # fn open(depth: u32) -> Result<Box<dyn io_core::Driver>, Unavailable> {
-/// #     Err(Unavailable::new(DriverName::Other("mine"), "not written yet", "write it"))
-/// # }
-/// io_testkit::conformance!(mine, RealRig::new(DriverName::Other("mine"), open));
+/// use io_core::{Driver, DriverName, Unavailable};
+/// use io_testkit::RealRig;
+///
+/// const MINE: DriverName = DriverName::Other("mine");
+///
+/// fn open(depth: u32) -> Result<Box<dyn Driver>, Unavailable> {
+///     Err(Unavailable::new(MINE, "it is not written yet", "write it"))
+/// }
+///
+/// io_testkit::conformance!(mine, RealRig::new(MINE, open));
+/// # fn main() {}
 /// ```
 ///
 /// The tests are called `mine::conformance::<case>`. What a driver does not support is skipped, printed and counted (see

@@ -1,0 +1,1 @@
+//! Drivers that are broken on purpose: the suite has to catch each.
