@@ -208,6 +208,12 @@ impl FileHandle {
         Arc::strong_count(&self.0) == 1
     }
 
+    /// As [`FileHandle::at`], but with no file's number once a close operation has closed it.
+    pub(crate) fn at_unless_closed(&self) -> FileRef {
+        let closed = self.0.closed.load(Ordering::Acquire);
+        if closed { FileRef { raw: RawFile::new(-1), ..self.at() } } else { self.at() }
+    }
+
     /// Notes that a close operation has closed the file.
     pub(crate) fn mark_closed(&self) {
         self.0.closed.store(true, Ordering::Release);

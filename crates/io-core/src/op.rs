@@ -475,10 +475,11 @@ impl Op {
         }
     }
 
-    /// The file that the operation works on (the source of a copy).
+    /// The file that the operation works on (the source of a copy). None for a close: a clone taken here would name a number that
+    /// is somebody else's file afterwards.
     #[inline]
     pub fn file(&self) -> Option<&FileHandle> {
-        self.file.as_ref()
+        self.file.as_ref().filter(|_| !matches!(self.what, What::Close))
     }
 
     /// The file whose content or size the operation changes, if it does that to one.
@@ -554,7 +555,9 @@ impl Op {
                 RawOp::QueryLock { file: file(), offset, len, exclusive, out: self.extra().out() }
             }
             What::Open { options } => RawOp::Open { path: self.extra().path(), options, out: self.extra().out() },
-            What::Close => RawOp::Close { file: file() },
+            What::Close => {
+                RawOp::Close { file: self.file.as_ref().expect("constructed with a file").at_unless_closed() }
+            }
             What::StatFile => RawOp::Stat { target: StatTarget::File(file()), out: self.extra().out() },
             What::StatPath { follow } => {
                 let target = StatTarget::Path { path: self.extra().path(), follow };
@@ -785,8 +788,11 @@ mod tests {
         drop(op);
         assert_eq!(std::sync::Arc::strong_count(&alive), 1, "never started: the owner closes");
         let mut op = Op::close(open()).unwrap();
+        assert!(op.file().is_none(), "nobody gets at the handle of a close");
         // SAFETY: nothing is in flight.
         unsafe { op.settle(0, -errno::EIO) };
+        let RawOp::Close { file } = op.raw(0, 1) else { panic!() };
+        assert_eq!(file.raw.fd(), -1, "run again, it closes nobody's file");
         drop(op);
         assert_eq!(std::sync::Arc::strong_count(&alive), 2, "closed by the system: the owner must not");
     }
