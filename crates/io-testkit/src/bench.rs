@@ -94,9 +94,9 @@ impl Bench {
         self.in_flight
     }
 
-    /// Operations that have completed and were not taken yet, oldest first.
-    pub fn done(&self) -> impl ExactSizeIterator<Item = &Done> {
-        self.done.iter()
+    /// Number of completions that were not taken yet.
+    pub fn ready(&self) -> usize {
+        self.done.len()
     }
 
     /// Stages an operation.

@@ -151,7 +151,12 @@ pub fn run_case(rig: &dyn Rig, case: &str, body: fn(&Cx<'_>), test: &str) {
     for disk in rig.disks() {
         let label = disk.label();
         let cx = Cx { rig, disk: &*disk, supports, case, test, files: Cell::new(0) };
-        if let Err(thrown) = catch_unwind(AssertUnwindSafe(|| body(&cx))) {
+        let whole = || {
+            body(&cx);
+            #[cfg(unix)]
+            crate::GuardBuf::check();
+        };
+        if let Err(thrown) = catch_unwind(AssertUnwindSafe(whole)) {
             match thrown.downcast::<Skipped>() {
                 Ok(skipped) => skip(&suite, case, &format!("{} [{label}]", skipped.0)),
                 Err(panic) => {

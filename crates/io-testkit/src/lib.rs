@@ -21,17 +21,42 @@ pub mod cases;
 #[allow(unsafe_code)] // the bench is a core: the only caller of `prepare`
 mod bench;
 
+#[allow(unsafe_code)] // a driver that passes on
+mod faulty;
+
+#[cfg(unix)]
+#[allow(unsafe_code)] // mappings
+mod guard;
+
+#[cfg(target_os = "linux")]
+#[allow(unsafe_code)] // the same pages mapped many times
+mod alias;
+
+#[cfg(target_os = "linux")]
+#[allow(unsafe_code)] // limits, users and filters of a child
+pub mod confine;
+
 #[allow(unsafe_code)] // handles of numbers that are no file's
 mod handles;
 
 #[allow(unsafe_code)] // statfs(2) and fstat(2), and descriptors that become handles
 mod real_disk;
 
+#[cfg(target_os = "linux")]
+pub use alias::AliasBuf;
 pub use bench::{Bench, Done};
 pub use bytes::{BLOCK, pattern};
 pub use cx::{Cx, run_case};
+pub use faulty::{Fault, Faults, Faulty, Rule};
+#[cfg(unix)]
+pub use guard::GuardBuf;
 pub use handles::nobodys_file;
 pub use mode::Mode;
 pub use real_disk::{RealDisk, real_disks};
+
+/// Where there are no guard pages, an ordinary buffer for direct I/O stands in.
+#[cfg(not(unix))]
+pub use io_core::AlignedBuf as GuardBuf;
+
 pub use rig::{Disk, RealRig, Rig};
 pub use skip::skip;

@@ -18,6 +18,6 @@ pub fn unknown_token(cx: &Cx<'_>) {
         // The same slot flies again under the next generation: the late wish is not its.
         assert_eq!(bench.run(read()).0, BLOCK as i32);
         bench.reap(Wait::AtMost(Duration::from_millis(10)));
-        assert_eq!(bench.done().len(), 0);
+        assert_eq!(bench.ready(), 0);
     }
 }

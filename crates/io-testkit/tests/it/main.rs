@@ -1,6 +1,8 @@
 //! The testkit's own tests: the suite passes on a correct driver and catches each broken one.
 #![cfg(target_os = "linux")]
 
+mod confined;
+mod faulty;
 mod mutants;
 mod reference;
 
