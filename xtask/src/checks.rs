@@ -1,10 +1,14 @@
 //! The jobs that are one cargo command each.
 
+use crate::consumers;
 use crate::runner::{Ctx, Outcome};
 use anyhow::Result;
 
 pub(crate) fn fmt(ctx: &Ctx) -> Result<Outcome> {
     ctx.cargo().args(["fmt", "--all", "--check"]).run()?;
+    for dir in consumers::dirs(&ctx.ws)? {
+        ctx.cargo().args(["fmt", "--check", "--manifest-path"]).arg(dir.join("Cargo.toml")).run()?;
+    }
     Ok(Outcome::Done)
 }
 
