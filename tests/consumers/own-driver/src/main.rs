@@ -13,10 +13,14 @@ use std::sync::mpsc;
 
 const BLOCKS: u64 = 64;
 const BLOCK_BYTES: u64 = 4096;
+const DEPTH: u32 = 8;
 
 /// Writes a block, syncs it, reads it back, and answers with what was read.
 struct Durable {
     file: FileHandle,
+    /// Requests between their first operation and their answer. Each has one operation in the queue or in flight, so that
+    /// as many as the depth always find room for their next one.
+    begun: u32,
     answers: mpsc::Sender<io::Result<(u64, Vec<u8>)>>,
 }
 
@@ -25,7 +29,12 @@ impl AIOEventListener for Durable {
     type Submission = AnySubmission;
 
     fn on_request(&mut self, block: u64, queue: &mut IOQueue<AnySubmission>) -> Result<(), u64> {
-        queue.push(AIO::write(block, &self.file, content(block), block * BLOCK_BYTES).into_any()).map_err(|_| block)
+        if self.begun == DEPTH {
+            return Err(block);
+        }
+        queue.push(AIO::write(block, &self.file, content(block), block * BLOCK_BYTES).into_any()).map_err(|_| block)?;
+        self.begun += 1;
+        Ok(())
     }
 
     fn on_complete(
@@ -36,6 +45,7 @@ impl AIOEventListener for Durable {
     ) -> AIOKind {
         let (kind, block) = (done.kind(), done.key);
         if let Err(error) = result {
+            self.begun -= 1;
             self.answers.send(Err(error)).unwrap();
             return kind;
         }
@@ -48,6 +58,7 @@ impl AIOEventListener for Durable {
             _ => {
                 let read = done.into_any_buf().map(AnyBuf::downcast::<Vec<u8>>);
                 let Some(Ok(read)) = read else { panic!("a read's buffer is the one that it was given") };
+                self.begun -= 1;
                 self.answers.send(Ok((block, read))).unwrap();
                 return kind;
             }
@@ -70,10 +81,10 @@ fn main() -> Result<(), Box<dyn Error>> {
 
 fn write_sync_read(path: &Path) -> Result<(), Box<dyn Error>> {
     let file = io_engine::open(path, OpenOptions::CREATE_NEW)?;
-    let (event_loop, client) = AIOEventLoop::new(Box::new(InPlace::new(8)), LoopOptions::default())?;
+    let (event_loop, client) = AIOEventLoop::new(Box::new(InPlace::new(DEPTH)), LoopOptions::default())?;
     let name = event_loop.driver_name();
     let (answers, answer) = mpsc::channel();
-    let thread = event_loop.start_thread(Durable { file, answers });
+    let thread = event_loop.start_thread(Durable { file, begun: 0, answers });
     for block in 0..BLOCKS {
         client.send(block).map_err(|_| "the loop has ended")?;
     }
