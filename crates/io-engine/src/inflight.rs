@@ -241,20 +241,25 @@ impl<S: Carrier> Inflight<S> {
     /// The carrier back, if no slot is free.
     #[inline]
     pub fn accept(&mut self, carrier: S) -> Result<Token, S> {
-        let flight = Flight {
-            want: carrier.op().len(),
-            carrier,
-            done: 0,
-            attempts: 0,
-            cancelled: false,
-            to_pool: false,
-            at: Where::Driver,
-            since: self.now,
-            epoch: None,
-        };
-        let token = self.slots.insert(flight).map_err(|flight| flight.carrier)?;
+        if self.slots.free() == 0 {
+            return Err(carrier);
+        }
+        let since = self.now;
+        let (token, flight) = self
+            .slots
+            .insert_with(|| Flight {
+                want: carrier.op().len(),
+                carrier,
+                done: 0,
+                attempts: 0,
+                cancelled: false,
+                to_pool: false,
+                at: Where::Driver,
+                since,
+                epoch: None,
+            })
+            .expect("a slot is free");
         self.stats.accepted += 1;
-        let flight = self.slots.get_mut(token).expect("just inserted");
         match order::admit(flight.carrier.op(), token, &self.mailbox, &self.readiness) {
             Admission::Go(epoch) => {
                 flight.epoch = epoch;
@@ -491,22 +496,17 @@ impl<S: Carrier> Inflight<S> {
         None
     }
 
-    /// Frees the slot and settles the operation.
+    /// Settles the operation and frees the slot.
     #[inline]
     fn finish(&mut self, token: Token, answer: Result<u64, i32>, raw: i32) -> Finished<S> {
-        let mut flight = self.slots.remove(token).expect("looked up by the caller");
+        let flight = self.slots.get_mut(token).expect("looked up by the caller");
         let done = *answer.as_ref().unwrap_or(&flight.done);
         let op = flight.carrier.op_mut();
+        let kind = op.kind();
         // SAFETY: this is the operation's last completion, or it was never staged; `done` bytes were moved in order (I2, I3).
-        unsafe { op.settle(if op.kind().is_transfer() { done } else { 0 }, raw) };
-        if op.kind() == OpKind::Open && answer.is_ok() {
+        unsafe { op.settle(if kind.is_transfer() { done } else { 0 }, raw) };
+        if kind == OpKind::Open && answer.is_ok() {
             learn_facts(op);
-        }
-        self.stats.answered += 1;
-        match op.kind() {
-            kind if kind.is_read() => self.stats.bytes_read += done,
-            kind if kind.is_write() => self.stats.bytes_written += done,
-            _ => {}
         }
         // A sync that the core answered itself never ran: it says nothing about the inode.
         let ran = flight.at != Where::Pause || flight.epoch.is_some();
@@ -516,10 +516,12 @@ impl<S: Carrier> Inflight<S> {
             (Ok(done), Ok(())) => Ok(done as usize),
             (Err(code), _) => Err(io::Error::from_raw_os_error(code)),
         };
-        if result.is_err() {
-            self.stats.failed += 1;
-        }
-        Finished { token, carrier: flight.carrier, result }
+        self.stats.answered += 1;
+        self.stats.bytes_read += if kind.is_read() { done } else { 0 };
+        self.stats.bytes_written += if kind.is_write() { done } else { 0 };
+        self.stats.failed += u64::from(result.is_err());
+        let carrier = self.slots.remove(token).expect("looked up above").carrier;
+        Finished { token, carrier, result }
     }
 
     /// Wishes that an operation ended soon. What waits in the core ends at once, with `ECANCELED`; what is with the driver

@@ -34,18 +34,14 @@ impl<T> Slots<T> {
         self.depth() - self.free()
     }
 
-    /// Puts a value into a free slot.
-    ///
-    /// # Errors
-    /// The value back if there is none.
+    /// Puts a value into a free slot; `make` is called only if there is one. The value is built where it stays.
     #[inline]
-    pub(crate) fn insert(&mut self, value: T) -> Result<Token, T> {
-        let Some(index) = self.free.pop_front() else { return Err(value) };
+    pub(crate) fn insert_with(&mut self, make: impl FnOnce() -> T) -> Option<(Token, &mut T)> {
+        let index = self.free.pop_front()?;
         let slot = &mut self.slots[index as usize];
         debug_assert!(slot.value.is_none());
         slot.generation += 1;
-        slot.value = Some(value);
-        Ok(Token::new(index, slot.generation))
+        Some((Token::new(index, slot.generation), slot.value.insert(make())))
     }
 
     /// The value that `token` names, if it is still there.
@@ -93,12 +89,13 @@ mod tests {
     #[test]
     fn slots_are_reused_in_turn_and_generations_differ() {
         let mut slots = Slots::new(2);
-        let a = slots.insert('a').unwrap();
-        let b = slots.insert('b').unwrap();
-        assert_eq!(slots.insert('c'), Err('c'));
+        let mut insert = |c| slots.insert_with(|| c).map(|(token, _)| token);
+        let a = insert('a').unwrap();
+        let b = insert('b').unwrap();
+        assert_eq!(insert('c'), None);
         assert_eq!(slots.remove(a), Some('a'));
         assert_eq!(slots.remove(a), None, "a second answer finds nothing");
-        let c = slots.insert('c').unwrap();
+        let (c, _) = slots.insert_with(|| 'c').unwrap();
         assert_eq!(c.slot(), a.slot());
         assert_ne!(c, a);
         assert!(slots.get_mut(a).is_none(), "stale");
@@ -110,10 +107,10 @@ mod tests {
     #[test]
     fn addresses_do_not_change() {
         let mut slots = Slots::new(3);
-        let first = slots.insert([0u8; 8]).unwrap();
+        let (first, _) = slots.insert_with(|| [0u8; 8]).unwrap();
         let address = slots.get_mut(first).unwrap() as *const _ as usize;
         for _ in 0..10 {
-            let other = slots.insert([1u8; 8]).unwrap();
+            let (other, _) = slots.insert_with(|| [1u8; 8]).unwrap();
             slots.remove(other);
         }
         assert_eq!(slots.get_mut(first).unwrap() as *const _ as usize, address);
