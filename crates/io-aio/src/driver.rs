@@ -34,10 +34,11 @@ pub struct AioDriver {
     bell: Arc<Bell>,
     depth: u32,
     supports: OpSet,
-    /// iocbs to submit, oldest first; those before `next` are submitted. It has room for every slot and the poll.
+    /// iocbs to submit, oldest first; those before `next` are submitted. Never grows.
     staged: Vec<*mut iocb>,
     next: usize,
-    /// Completions that wait in the driver: refused, cancelled before submission, not AIO's. At most one per slot.
+    /// Completions that wait in the driver for room: refused, cancelled before submission, not AIO's. With what is staged and
+    /// in flight they are never more than the depth.
     finished: VecDeque<Completion>,
     /// Of those, how many no `submit` has reported as accepted yet.
     unreported: u32,
@@ -158,12 +159,11 @@ impl AioDriver {
                 // The kernel pushes back: no room in the context, or no memory for a request.
                 Ok(0) | Err(errno::EAGAIN) => break,
                 Ok(n) => {
-                    for at in self.next..self.next + n {
-                        let token = self.slots.token_at(self.staged[at]);
-                        if token == POLL {
+                    for &at in &self.staged[self.next..self.next + n] {
+                        if self.slots.token_at(at) == POLL {
                             self.poll = Poll::InFlight;
                         } else {
-                            self.slots.accepted(token);
+                            self.slots.accepted(at);
                             accepted += 1;
                         }
                     }
@@ -171,12 +171,13 @@ impl AioDriver {
                 }
                 Err(errno::EINTR) => {}
                 Err(code) => {
-                    let token = self.slots.token_at(self.staged[self.next]);
+                    let at = self.staged[self.next];
                     self.next += 1;
-                    if token == POLL {
+                    if self.slots.token_at(at) == POLL {
                         self.poll = Poll::Refused(code);
                     } else {
-                        self.finish(token, -code);
+                        let token = self.slots.withdraw(at);
+                        self.finished.push_back(Completion::new(token, -code));
                         accepted += 1;
                     }
                 }
@@ -189,10 +190,10 @@ impl AioDriver {
         accepted
     }
 
-    /// Answers for a staged operation that the kernel does not have.
-    fn finish(&mut self, token: Token, result: i32) {
-        self.slots.finish(token, State::Staged);
-        self.finished.push_back(Completion::new(token, result));
+    /// Operations that were prepared, and whose completion has not been pushed.
+    #[inline]
+    fn used(&self) -> u32 {
+        (self.slots.used() + self.finished.len()) as u32
     }
 
     /// Operations that are staged; the poll is none.
@@ -204,7 +205,6 @@ impl AioDriver {
     fn reap(&mut self, out: &mut Completions) -> io::Result<()> {
         while out.room() > 0 {
             let Some(completion) = self.finished.pop_front() else { break };
-            self.slots.deliver(completion.token);
             out.push(completion);
         }
         if out.room() == 0 {
@@ -289,8 +289,7 @@ impl AioDriver {
                     if event.token == POLL {
                         fired = true;
                     } else {
-                        self.slots.finish(event.token, State::InFlight);
-                        self.finished.push_back(Completion::new(event.token, event.result));
+                        self.finished.push_back(self.slots.complete(event));
                     }
                     true
                 });
@@ -304,7 +303,7 @@ impl AioDriver {
     }
 }
 
-// SAFETY: an operation's iocb is submitted once, and its slot is free only after its one completion (`Slots` asserts it), so
+// SAFETY: an operation's iocb is submitted once, and is free again only with its one completion (`Slots` asserts it), so
 // I2 and I3 are the kernel's own: it pushes an event when it has finished with memory and file. Refused operations were never
 // the kernel's. Drop waits for the kernel (io_destroy), and leaves the iocbs in place if that fails.
 unsafe impl Driver for AioDriver {
@@ -321,7 +320,7 @@ unsafe impl Driver for AioDriver {
     }
 
     unsafe fn prepare(&mut self, token: Token, op: &RawOp) -> Result<(), Full> {
-        if self.slots.used() == self.depth {
+        if self.used() == self.depth {
             return Err(Full);
         }
         match encode(op) {
@@ -331,7 +330,6 @@ unsafe impl Driver for AioDriver {
                 self.enqueue(at);
             }
             None => {
-                self.slots.reserve(token);
                 self.finished.push_back(Completion::new(token, -errno::EOPNOTSUPP));
                 self.unreported += 1;
             }
@@ -361,20 +359,20 @@ unsafe impl Driver for AioDriver {
     }
 
     fn cancel(&mut self, token: Token) {
-        match self.slots.state(token) {
-            State::Free | State::Finished => {}
-            State::Staged => {
-                let iocb = self.slots.iocb(token);
+        match self.slots.find(token) {
+            None | Some((_, State::Free)) => {}
+            Some((iocb, State::Staged)) => {
                 let at = (self.next..self.staged.len()).find(|&at| self.staged[at] == iocb);
                 self.staged.remove(at.expect("what is staged is in the queue"));
-                self.finish(token, -errno::ECANCELED);
+                let token = self.slots.withdraw(iocb);
+                self.finished.push_back(Completion::new(token, -errno::ECANCELED));
                 self.unreported += 1;
             }
-            State::InFlight => {
+            Some((iocb, State::InFlight)) => {
                 // The kernel can cancel what has a cancel function: of files, those of some character devices. It answers
                 // EINVAL for all else, and then nothing has happened.
                 // SAFETY: in flight, so the iocb is one that the kernel knows.
-                unsafe { self.context.cancel(self.slots.iocb(token)) }
+                unsafe { self.context.cancel(iocb) }
             }
         }
     }
@@ -410,7 +408,7 @@ impl fmt::Debug for AioDriver {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("AioDriver")
             .field("depth", &self.depth)
-            .field("used", &self.slots.used())
+            .field("used", &self.used())
             .field("staged", &self.staged())
             .field("finished", &self.finished.len())
             .field("poll", &self.poll)

@@ -54,8 +54,8 @@ use io_core::Unavailable;
 /// How [`aio`] sets a driver up.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct AioOptions {
-    /// Most operations in flight. Tokens have slots below it. The kernel charges it to the machine-wide `fs.aio-max-nr`;
-    /// where that is nearly used up the driver settles for less, see [`io_core::Driver::depth`].
+    /// Most operations in flight. The kernel charges it to the machine-wide `fs.aio-max-nr`; where that is nearly used up the
+    /// driver settles for less, see [`io_core::Driver::depth`].
     pub depth: u32,
     /// Read completions from the ring in user space (if the kernel's ring has the layout that is known). Otherwise, each
     /// look at it is a system call.

@@ -75,6 +75,8 @@ impl UserRing {
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Event {
     pub(crate) token: Token,
+    /// Address of the operation's iocb.
+    pub(crate) iocb: usize,
     pub(crate) result: i32,
 }
 
@@ -82,7 +84,7 @@ impl From<&io_event> for Event {
     #[inline]
     fn from(event: &io_event) -> Event {
         // A result fits: a transfer moves at most 0x7fff_f000 bytes, and errnos are small.
-        Event { token: Token::from_u64(event.data), result: event.res as i32 }
+        Event { token: Token::from_u64(event.data), iocb: event.obj as usize, result: event.res as i32 }
     }
 }
 

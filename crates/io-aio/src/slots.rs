@@ -1,4 +1,4 @@
-//! The iocbs, one per slot, and how far each one's operation has come.
+//! The iocbs, and how far each one's operation has come.
 
 use crate::iocb::{BLANK, rings};
 use crate::ring::Event;
@@ -6,27 +6,29 @@ use io_core::{Completion, Token};
 use libaio_sys::iocb;
 use std::ptr::NonNull;
 
-/// How far the operation of a slot has come.
+/// How far the operation of an iocb has come.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum State {
-    /// The slot is free.
+    /// There is none.
     Free,
-    /// Its iocb waits to be submitted.
+    /// It waits to be submitted.
     Staged,
     /// The kernel has it.
     InFlight,
-    /// Its completion waits in the driver for room in a batch.
-    Finished,
 }
 
-/// One iocb per slot, and one more of the driver's own behind them. They never move (I5): the kernel and the queue know them
-/// by address.
+/// As many iocbs as the depth, and one more of the driver's own behind them. They never move (I5): the kernel and the queue
+/// know them by address.
+///
+/// An operation gets any iocb that is free, not the one of its token's slot: a core may number its slots beyond the depth,
+/// because some of them are busy elsewhere. The way back is as short: an event brings the iocb's address.
 #[derive(Debug)]
 pub(crate) struct Slots {
     /// An allocation of our own rather than a `Box`, whose content would be reachable through the box alone by Rust's rules.
     iocbs: NonNull<iocb>,
     states: Box<[State]>,
-    used: u32,
+    /// The last one freed goes first: it is still in the cache.
+    free: Vec<u32>,
     silent: u32,
     leaked: bool,
 }
@@ -39,103 +41,74 @@ impl Slots {
         let iocbs = Box::into_raw(vec![BLANK; depth as usize + 1].into_boxed_slice());
         let iocbs = NonNull::new(iocbs.cast()).expect("a box is somewhere");
         let states = vec![State::Free; depth as usize].into_boxed_slice();
-        Slots { iocbs, states, used: 0, silent: 0, leaked: false }
+        Slots { iocbs, states, free: (0..depth).rev().collect(), silent: 0, leaked: false }
     }
 
-    /// Slots that are not free.
+    /// Operations, staged or in flight.
     #[inline]
-    pub(crate) fn used(&self) -> u32 {
-        self.used
+    pub(crate) fn used(&self) -> usize {
+        self.states.len() - self.free.len()
     }
 
-    /// Operations, staged or in flight, that will complete without ringing the bell.
+    /// Those of them that will complete without ringing the bell.
     #[inline]
     pub(crate) fn silent(&self) -> u32 {
         self.silent
     }
 
-    /// Puts an operation into its free slot, staged.
+    /// Gives an operation an iocb.
     ///
     /// # Panics
-    /// If the slot is beyond the depth, or its operation has not completed.
+    /// If none is free.
     #[inline]
     pub(crate) fn stage(&mut self, token: Token, iocb: iocb) -> *mut iocb {
+        let index = self.free.pop().expect("whoever stages has looked at the depth") as usize;
+        self.states[index] = State::Staged;
         self.silent += u32::from(!rings(&iocb));
-        self.occupy(token, iocb, State::Staged)
-    }
-
-    /// Takes the slot of an operation that the kernel will not see.
-    ///
-    /// # Panics
-    /// As [`Slots::stage`].
-    pub(crate) fn reserve(&mut self, token: Token) {
-        self.occupy(token, BLANK, State::Finished);
-    }
-
-    #[inline]
-    fn occupy(&mut self, token: Token, iocb: iocb, state: State) -> *mut iocb {
-        let slot = token.slot() as usize;
-        assert!(slot < self.states.len(), "{token:?} has a slot beyond the depth of {}", self.states.len());
-        assert!(self.states[slot] == State::Free, "{token:?} was prepared while its slot is {:?}", self.states[slot]);
-        self.states[slot] = state;
-        self.used += 1;
-        let at = self.at(slot);
-        // SAFETY: the slot was free, so the kernel has finished with its iocb (I2).
+        let at = self.at(index);
+        // SAFETY: it was free, so the kernel has finished with it (I2).
         unsafe { at.write(libaio_sys::iocb { aio_data: token.as_u64(), ..iocb }) };
         at
     }
 
-    /// How far the operation has come; `Free` for one that is not the slot's current one.
-    #[inline]
-    pub(crate) fn state(&self, token: Token) -> State {
-        let slot = token.slot() as usize;
-        if slot < self.states.len() && self.token_at(self.at(slot)) == token { self.states[slot] } else { State::Free }
-    }
-
     /// The kernel has taken a staged operation.
     #[inline]
-    pub(crate) fn accepted(&mut self, token: Token) {
-        self.states[token.slot() as usize] = State::InFlight;
+    pub(crate) fn accepted(&mut self, at: *mut iocb) {
+        let index = self.index(at.addr());
+        self.states[index] = State::InFlight;
     }
 
-    /// The operation is over, but its completion has to wait in the driver.
-    ///
-    /// # Panics
-    /// As [`Slots::complete`].
-    pub(crate) fn finish(&mut self, token: Token, from: State) {
-        self.leave(token, from);
-        self.states[token.slot() as usize] = State::Finished;
+    /// A staged operation is not the kernel's and will not be: its iocb is free. Returns whose it was.
+    pub(crate) fn withdraw(&mut self, at: *mut iocb) -> Token {
+        let token = self.token_at(at);
+        self.release(self.index(at.addr()), State::Staged, token);
+        token
     }
 
-    /// Frees the slot of an operation in flight that the kernel has answered.
+    /// The kernel has answered: the iocb of that operation is free.
     ///
     /// # Panics
-    /// If that operation is not in flight: an answer that is stale or came twice (I2, I4).
+    /// If the operation is not in flight: an answer that is stale or came twice (I2, I4).
     #[inline]
     pub(crate) fn complete(&mut self, event: Event) -> Completion {
-        self.leave(event.token, State::InFlight);
-        self.free(event.token);
+        self.release(self.index(event.iocb), State::InFlight, event.token);
         Completion::new(event.token, event.result)
     }
 
-    /// Frees the slot of an operation whose completion waited in the driver.
-    pub(crate) fn deliver(&mut self, token: Token) {
-        assert!(self.state(token) == State::Finished, "a completion for {token:?}, which is not finished");
-        self.free(token);
+    #[inline]
+    fn release(&mut self, index: usize, from: State, token: Token) {
+        let right = self.states[index] == from && self.token_at(self.at(index)) == token;
+        assert!(right, "an answer for {token:?}, which is not {from:?}");
+        // SAFETY: one of ours, which nobody writes now.
+        self.silent -= u32::from(!rings(unsafe { &*self.at(index) }));
+        self.states[index] = State::Free;
+        self.free.push(index as u32);
     }
 
-    #[inline]
-    fn leave(&mut self, token: Token, from: State) {
-        assert!(self.state(token) == from, "an answer for {token:?}, which is not {from:?}");
-        // SAFETY: in its place, and nobody writes it now.
-        let silent = !rings(unsafe { &*self.iocb(token) });
-        self.silent -= u32::from(silent);
-    }
-
-    #[inline]
-    fn free(&mut self, token: Token) {
-        self.states[token.slot() as usize] = State::Free;
-        self.used -= 1;
+    /// Where the operation's iocb is, and how far it has come. A search, for what is rare.
+    pub(crate) fn find(&self, token: Token) -> Option<(*mut iocb, State)> {
+        let used = self.states.iter().enumerate().filter(|&(_, &state)| state != State::Free);
+        used.map(|(index, &state)| (self.at(index), state)).find(|&(at, _)| self.token_at(at) == token)
     }
 
     /// Fills the driver's own iocb, which the kernel does not have.
@@ -146,11 +119,6 @@ impl Slots {
         at
     }
 
-    /// Where the operation's iocb is.
-    pub(crate) fn iocb(&self, token: Token) -> *mut iocb {
-        self.at(token.slot() as usize)
-    }
-
     /// Whose operation an iocb of this table is.
     #[inline]
     pub(crate) fn token_at(&self, at: *mut iocb) -> Token {
@@ -158,12 +126,18 @@ impl Slots {
         Token::from_u64(unsafe { (*at).aio_data })
     }
 
-    /// Where a slot's iocb is; the one behind the last is the driver's own.
+    /// Where an iocb is; the one behind the last is the driver's own.
     #[inline]
-    fn at(&self, slot: usize) -> *mut iocb {
-        debug_assert!(slot <= self.states.len());
+    fn at(&self, index: usize) -> *mut iocb {
+        debug_assert!(index <= self.states.len());
         // SAFETY: within the allocation of depth + 1.
-        unsafe { self.iocbs.as_ptr().add(slot) }
+        unsafe { self.iocbs.as_ptr().add(index) }
+    }
+
+    /// Which iocb is at this address. What is none of the table's gives an index that no use of it survives.
+    #[inline]
+    fn index(&self, address: usize) -> usize {
+        address.wrapping_sub(self.iocbs.as_ptr().addr()) / size_of::<iocb>()
     }
 
     /// Leaves the iocbs where they are, for ever.
@@ -186,61 +160,51 @@ impl Drop for Slots {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::iocb::ringing;
     use std::fs::File;
     use std::os::fd::AsFd;
 
-    fn event(token: Token, result: i32) -> Event {
-        Event { token, result }
+    fn event(token: Token, at: *mut iocb, result: i32) -> Event {
+        Event { token, iocb: at.addr(), result }
     }
 
     #[test]
-    fn slots_go_round() {
+    fn iocbs_go_round() {
         let mut slots = Slots::new(2);
-        let token = Token::new(1, 7);
+        let token = Token::new(Token::MAX_SLOT, 7);
         let at = slots.stage(token, BLANK);
-        assert_eq!((slots.token_at(at), slots.state(token), slots.used()), (token, State::Staged, 1));
-        slots.accepted(token);
-        assert_eq!(slots.complete(event(token, 5)), Completion::new(token, 5));
-        assert_eq!((slots.state(token), slots.used()), (State::Free, 0));
-        assert_eq!(slots.stage(Token::new(1, 8), BLANK), at, "the same place for the same slot");
+        assert_eq!((slots.token_at(at), slots.find(token), slots.used()), (token, Some((at, State::Staged)), 1));
+        slots.accepted(at);
+        assert_eq!(slots.find(token), Some((at, State::InFlight)));
+        assert_eq!(slots.complete(event(token, at, 5)), Completion::new(token, 5));
+        assert_eq!((slots.find(token), slots.used()), (None, 0));
+        assert_eq!(slots.stage(Token::new(0, 8), BLANK), at, "the one that is in the cache");
     }
 
     #[test]
     fn another_generation_is_another_operation() {
         let mut slots = Slots::new(1);
         slots.stage(Token::new(0, 7), BLANK);
-        assert_eq!(slots.state(Token::new(0, 6)), State::Free);
-        assert_eq!(slots.state(Token::new(9, 7)), State::Free, "beyond the depth");
+        assert_eq!(slots.find(Token::new(0, 6)), None);
     }
 
     #[test]
     fn silent_operations_are_counted_until_they_are_over() {
-        let mut slots = Slots::new(4);
+        let mut slots = Slots::new(3);
         let bell = File::open("/dev/null").unwrap();
-        let tokens: Vec<Token> = (0..4).map(|slot| Token::new(slot, 1)).collect();
-        slots.stage(tokens[0], BLANK);
-        slots.stage(tokens[1], BLANK);
-        slots.stage(tokens[2], crate::iocb::ringing(BLANK, bell.as_fd()));
-        slots.reserve(tokens[3]);
+        let [a, b, c] = [0, 1, 2].map(|slot| Token::new(slot, 1));
+        let at_a = slots.stage(a, BLANK);
+        let at_b = slots.stage(b, BLANK);
+        let at_c = slots.stage(c, ringing(BLANK, bell.as_fd()));
         assert_eq!(slots.silent(), 2);
-        slots.finish(tokens[0], State::Staged);
+        assert_eq!(slots.withdraw(at_a), a);
         assert_eq!(slots.silent(), 1);
-        slots.accepted(tokens[1]);
-        slots.accepted(tokens[2]);
-        slots.complete(event(tokens[2], 0));
+        slots.accepted(at_b);
+        slots.accepted(at_c);
+        slots.complete(event(c, at_c, 0));
         assert_eq!(slots.silent(), 1);
-        slots.complete(event(tokens[1], 0));
-        slots.deliver(tokens[0]);
-        slots.deliver(tokens[3]);
+        slots.complete(event(b, at_b, 0));
         assert_eq!((slots.silent(), slots.used()), (0, 0));
-    }
-
-    #[test]
-    #[should_panic(expected = "was prepared while its slot is Staged")]
-    fn a_slot_in_use_is_not_given_twice() {
-        let mut slots = Slots::new(1);
-        slots.stage(Token::new(0, 0), BLANK);
-        slots.stage(Token::new(0, 1), BLANK);
     }
 
     #[test]
@@ -248,15 +212,27 @@ mod tests {
     fn a_doubled_answer_is_an_assertion() {
         let mut slots = Slots::new(1);
         let token = Token::new(0, 0);
-        slots.stage(token, BLANK);
-        slots.accepted(token);
-        slots.complete(event(token, 0));
-        slots.complete(event(token, 0));
+        let at = slots.stage(token, BLANK);
+        slots.accepted(at);
+        slots.complete(event(token, at, 0));
+        slots.complete(event(token, at, 0));
     }
 
     #[test]
-    #[should_panic(expected = "beyond the depth of 4")]
-    fn a_slot_beyond_the_depth_is_an_assertion() {
-        Slots::new(4).stage(Token::new(4, 0), BLANK);
+    #[should_panic(expected = "which is not InFlight")]
+    fn a_stale_answer_is_an_assertion() {
+        let mut slots = Slots::new(1);
+        let at = slots.stage(Token::new(0, 1), BLANK);
+        slots.accepted(at);
+        slots.complete(event(Token::new(0, 0), at, 0));
+    }
+
+    #[test]
+    #[should_panic(expected = "index out of bounds")]
+    fn an_answer_for_a_stranger_s_iocb_is_an_assertion() {
+        let mut slots = Slots::new(1);
+        let at = slots.stage(Token::new(0, 1), BLANK);
+        slots.accepted(at);
+        slots.complete(event(Token::new(0, 1), at.wrapping_sub(1), 0));
     }
 }
