@@ -235,3 +235,145 @@ impl fmt::Debug for ThreadPoolDriver {
         write!(f, "ThreadPoolDriver({} of {} in flight)", self.in_flight, self.depth)
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use io_core::{Op, StatTarget};
+    use std::{
+        sync::atomic::{AtomicU32, Ordering},
+        task::{Wake, Waker},
+    };
+
+    /// What the operations stand for here: an offset that panics, and all others.
+    ///
+    /// # Safety
+    /// None is needed.
+    unsafe fn misbehaving(op: &RawOp) -> i32 {
+        match op {
+            RawOp::Stat { target: StatTarget::File(_), .. } => 17,
+            _ => panic!("expected by the test"),
+        }
+    }
+
+    fn driver(max_threads: usize) -> ThreadPoolDriver {
+        let options = ThreadPoolOptions { max_threads, depth: 8, ..ThreadPoolOptions::default() };
+        ThreadPoolDriver::with_run(options, misbehaving).unwrap()
+    }
+
+    fn good_and_bad() -> (RawOp, RawOp) {
+        // SAFETY: the number lies outside the range of descriptors.
+        let file = unsafe {
+            io_core::FileHandle::from_raw(io_core::RawFile::new(1 << 40), Box::new(()), io_core::FileFacts::default())
+        };
+        let raw = |mut op: Op| op.raw(0, 1);
+        (raw(Op::stat(&file)), raw(Op::sync_all(&file)))
+    }
+
+    fn quietly<T>(run: impl FnOnce() -> T) -> T {
+        std::panic::set_hook(Box::new(|_| {}));
+        let answer = run();
+        let _ = std::panic::take_hook();
+        answer
+    }
+
+    /// A panic in a worker once took the operation with it, and whoever waited for it.
+    #[test]
+    fn a_panic_is_an_error_of_its_operation_only() {
+        let (good, bad) = good_and_bad();
+        let mut driver = driver(1);
+        let mut out = Completions::with_limit(8);
+        quietly(|| {
+            for round in 0..3 {
+                for slot in 0..8 {
+                    // SAFETY: `misbehaving` touches nothing that the operations name.
+                    unsafe { driver.prepare(Token::new(slot, round), if slot % 2 == 0 { &good } else { &bad }) }
+                        .unwrap();
+                }
+                let mut done = Vec::new();
+                while done.len() < 8 {
+                    driver.submit(Wait::Forever, &mut out).unwrap();
+                    done.extend(out.drain());
+                }
+                for completion in done {
+                    let expected = if completion.token.slot() % 2 == 0 { 17 } else { -errno::EIO };
+                    assert_eq!(completion.result, expected);
+                }
+            }
+        });
+    }
+
+    struct Panics(AtomicU32);
+
+    impl Wake for Panics {
+        fn wake(self: Arc<Self>) {
+            self.0.fetch_add(1, Ordering::SeqCst);
+            panic!("expected by the test");
+        }
+    }
+
+    #[test]
+    fn a_waker_that_panics_takes_no_thread_with_it() {
+        let (good, _) = good_and_bad();
+        let mut driver = driver(1);
+        let mut out = Completions::with_limit(8);
+        let waker = Arc::new(Panics(AtomicU32::new(0)));
+        quietly(|| {
+            for round in 0..4 {
+                driver.readiness().subscribe(Waker::from(waker.clone()));
+                // SAFETY: as above.
+                unsafe { driver.prepare(Token::new(0, round), &good) }.unwrap();
+                while out.is_empty() {
+                    driver.submit(Wait::Forever, &mut out).unwrap();
+                }
+                assert_eq!(out.drain().next().unwrap().result, 17);
+            }
+        });
+        drop(driver);
+        assert_eq!(waker.0.load(Ordering::SeqCst), 4);
+    }
+
+    #[test]
+    fn the_depth_counts_until_the_completion_is_taken() {
+        let (good, _) = good_and_bad();
+        let mut driver = driver(2);
+        // SAFETY: as above.
+        let prepare = |driver: &mut ThreadPoolDriver, slot| unsafe { driver.prepare(Token::new(slot, 0), &good) };
+        for slot in 0..8 {
+            prepare(&mut driver, slot).unwrap();
+        }
+        assert_eq!(prepare(&mut driver, 8), Err(Full));
+        let mut out = Completions::with_limit(1);
+        assert_eq!(driver.submit(Wait::Forever, &mut out).unwrap(), Progress { accepted: 8, staged: 0 });
+        assert_eq!(out.len(), 1);
+        prepare(&mut driver, 8).unwrap();
+        assert_eq!(prepare(&mut driver, 9), Err(Full));
+        // Without room it does not wait, and takes what is staged.
+        assert_eq!(driver.submit(Wait::Forever, &mut out).unwrap(), Progress { accepted: 1, staged: 0 });
+        assert_eq!(out.len(), 1);
+    }
+
+    /// The last reference to a driver may be with a waker that one of its own threads runs.
+    #[test]
+    fn a_driver_may_be_dropped_by_its_own_thread() {
+        struct Holder(std::sync::Mutex<Option<ThreadPoolDriver>>, std::sync::mpsc::Sender<()>);
+        impl Wake for Holder {
+            fn wake(self: Arc<Self>) {
+                drop(self.0.lock().unwrap().take());
+                self.1.send(()).unwrap();
+            }
+        }
+        let (good, _) = good_and_bad();
+        let mut driver = driver(1);
+        let (tx, rx) = std::sync::mpsc::channel();
+        let holder = Arc::new(Holder(std::sync::Mutex::new(None), tx));
+        let mut locked = holder.0.lock().unwrap();
+        driver.readiness().subscribe(Waker::from(holder.clone()));
+        // SAFETY: as above.
+        unsafe { driver.prepare(Token::new(0, 0), &good) }.unwrap();
+        driver.submit(Wait::No, &mut Completions::with_limit(1)).unwrap();
+        *locked = Some(driver);
+        drop(locked);
+        rx.recv_timeout(Duration::from_secs(20)).unwrap();
+    }
+}

@@ -4,9 +4,9 @@
 //! lock once per operation, to leave a result and to take the next job. Nothing is done under the lock but moving entries
 //! between queues that were allocated for the full depth, and raising the descriptor that follows them.
 //!
-//! **No job is forgotten.** A job is queued together with a wake for it: of an idle worker, or of a worker that is being
-//! started, as long as there are any that are not meant for earlier jobs; if there are none, all workers are busy and each
-//! looks into the queue before it goes idle. So where jobs wait, as many idle workers as there are jobs are on their way.
+//! **No job is forgotten.** A worker goes idle only when the queue is empty, so whatever is queued while some are idle came
+//! after they went to sleep, and each such job brought a wake for one of them, as long as there was one not yet woken for an
+//! earlier job. Where there is none, all workers are busy or coming, and each looks into the queue before it goes idle.
 
 use crate::readiness::{Bell, Due};
 #[cfg(unix)]
@@ -44,8 +44,8 @@ pub(crate) struct State {
     pub(crate) bell: Bell,
     /// Workers that wait for a job.
     idle: usize,
-    /// Workers that were started and have not looked for a job yet.
-    starting: usize,
+    /// Workers that will look for a job without being woken: they are being started, or ring for their last one.
+    coming: usize,
     /// All workers, those above included.
     workers: usize,
     closing: bool,
@@ -99,7 +99,7 @@ impl Shared {
                 done: VecDeque::with_capacity(depth),
                 bell: Bell::default(),
                 idle: 0,
-                starting: 0,
+                coming: 0,
                 workers: 0,
                 closing: false,
                 left: Vec::with_capacity(max_workers),
@@ -134,9 +134,8 @@ impl Shared {
         let before = state.jobs.len();
         state.jobs.extend(staged.drain(..));
         let jobs = state.jobs.len();
-        let coming = state.idle + state.starting;
-        let start = jobs.saturating_sub(coming).min(self.max_workers - state.workers);
-        state.starting += start;
+        let start = jobs.saturating_sub(state.idle + state.coming).min(self.max_workers - state.workers);
+        state.coming += start;
         state.workers += start;
         let wake = (jobs - before).min(state.idle.saturating_sub(before));
         left.append(&mut state.left);
@@ -163,7 +162,7 @@ impl Shared {
     pub(crate) fn not_started(&self, count: usize, code: i32) {
         let mut wakers = Vec::new();
         let mut state = self.lock();
-        state.starting -= count;
+        state.coming -= count;
         state.workers -= count;
         let mut due = Due::default();
         if state.workers == 0 {
@@ -210,7 +209,7 @@ impl Shared {
     pub(crate) fn work(&self, place: usize) {
         let mut wakers = Vec::new();
         let mut state = self.lock();
-        state.starting -= 1;
+        state.coming -= 1;
         loop {
             let (unlocked, next) = self.next_job(state);
             state = unlocked;
@@ -224,11 +223,16 @@ impl Shared {
                     break;
                 }
                 let next = state.jobs.pop_front();
+                // Who is rung answers with the next job, and we are there for it before a new thread would be. With wakers
+                // that is not so sure: they are foreign code, and may take their time.
+                let coming = next.is_none() && wakers.is_empty();
+                state.coming += usize::from(coming);
                 drop(state);
-                // A waker is foreign code; its panic is not the other operations' trouble.
+                // A waker's panic is not the other operations' trouble.
                 let _ = catch_unwind(AssertUnwindSafe(|| self.ring(due, &mut wakers)));
                 wakers.clear();
                 state = self.lock();
+                state.coming -= usize::from(coming);
                 match next {
                     Some(next) => job = next,
                     None => break,

@@ -30,9 +30,11 @@ fn in_kernel(from: RawFile, source: i64, to: RawFile, target: i64, len: usize) -
         }
     });
     match answer {
-        Err(errno::EXDEV | errno::ENOSYS | errno::EOPNOTSUPP) => None,
-        // Two unlike files, or two ranges of one file that overlap: those the detour would garble.
-        Err(errno::EINVAL) if !overlap(from, source, to, target, len) => None,
+        // Two unlike files, or no such call. The detour would garble two ranges of one file that overlap, so they are refused
+        // as the kernel itself refuses them.
+        Err(errno::EXDEV | errno::ENOSYS | errno::EOPNOTSUPP | errno::EINVAL) => {
+            overlap(from, source, to, target, len).then_some(Err(errno::EINVAL))
+        }
         Ok(0) if len > 0 => None,
         answer => Some(answer),
     }
