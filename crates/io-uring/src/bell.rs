@@ -1,0 +1,253 @@
+//! Who sleeps, and whether somebody wants them awake: one atomic word.
+
+#[cfg(loom)]
+use loom::sync::atomic::{AtomicU32, Ordering};
+#[cfg(not(loom))]
+use std::sync::atomic::{AtomicU32, Ordering};
+
+const NOTIFIED: u32 = 1;
+const INSIDE: u32 = 2;
+const OUTSIDE: u32 = 4;
+
+/// Which of the two eventfds a waker must write.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Ring {
+    /// The driver sleeps inside a submit.
+    pub(crate) inside: bool,
+    /// Somebody sleeps outside: in `Readiness::wait`, or (for all that the driver knows) on the descriptor that it armed.
+    pub(crate) outside: bool,
+}
+
+/// One sleeper inside, any number outside, any number of wakers; a wake is sticky and rings at most once until it is consumed.
+///
+/// [`io_core::WakeFlag`] has one sleeper, and here there are several: the thread in `submit`, threads in `Readiness::wait`, and
+/// reactors watching the descriptor. The race is the same. A waker publishes work and calls [`wake`](Bell::wake); a sleeper looks
+/// for work, finds none and goes to sleep. Both sides change the same word, and its changes have one order. If the waker's comes
+/// first, the sleeper finds `NOTIFIED` when it announces itself, and does not sleep; if the sleeper's comes first, the waker finds
+/// it and must ring. A second waker that finds `NOTIFIED` rings nobody: whoever sleeps was rung for by the first, whoever comes
+/// later finds it too. Who consumes `NOTIFIED` looks for work *afterwards*, and so finds the second waker's.
+#[derive(Debug)]
+pub(crate) struct Bell(AtomicU32);
+
+impl Bell {
+    pub(crate) fn new() -> Bell {
+        Bell(AtomicU32::new(0))
+    }
+
+    /// A waker's call: what to ring.
+    #[must_use]
+    pub(crate) fn wake(&self) -> Ring {
+        let before = self.0.fetch_or(NOTIFIED, Ordering::AcqRel);
+        let first = before & NOTIFIED == 0;
+        Ring { inside: first && before & INSIDE != 0, outside: first && before >= OUTSIDE }
+    }
+
+    /// The driver's thread announces that it will sleep in a submit. `false`: it must not; the notice is consumed.
+    #[must_use]
+    pub(crate) fn begin_inside(&self) -> bool {
+        let before = self.0.fetch_or(INSIDE, Ordering::AcqRel);
+        if before & NOTIFIED == 0 {
+            return true;
+        }
+        self.end_inside();
+        false
+    }
+
+    /// It is back. `true`: it was notified, and the notice is consumed.
+    pub(crate) fn end_inside(&self) -> bool {
+        self.0.fetch_and(!(INSIDE | NOTIFIED), Ordering::AcqRel) & NOTIFIED != 0
+    }
+
+    /// A sleeper outside announces itself. `false`: it must not sleep; the notice is consumed.
+    #[must_use]
+    pub(crate) fn begin_outside(&self) -> bool {
+        let before = self.0.fetch_add(OUTSIDE, Ordering::AcqRel);
+        if before & NOTIFIED == 0 {
+            return true;
+        }
+        self.end_outside();
+        false
+    }
+
+    /// It is back. `true`: it was notified, and the notice is consumed.
+    pub(crate) fn end_outside(&self) -> bool {
+        // In this order: a waker in between finds the first one's notice and rings nobody, and we look for its work after
+        // we have consumed that.
+        let before = self.0.fetch_sub(OUTSIDE, Ordering::AcqRel);
+        before & NOTIFIED != 0 && self.consume()
+    }
+
+    /// The descriptor is watched from now on. `true`: a notice is there; it stays, and the caller must ring for it.
+    #[must_use]
+    pub(crate) fn watch(&self) -> bool {
+        self.0.fetch_add(OUTSIDE, Ordering::AcqRel) & NOTIFIED != 0
+    }
+
+    /// The descriptor is not watched any more. A notice stays.
+    pub(crate) fn unwatch(&self) {
+        self.0.fetch_sub(OUTSIDE, Ordering::AcqRel);
+    }
+
+    /// True if there is a notice; a hint, orders nothing.
+    pub(crate) fn is_notified(&self) -> bool {
+        self.0.load(Ordering::Relaxed) & NOTIFIED != 0
+    }
+
+    /// Consumes a notice. `true`: there was one.
+    pub(crate) fn consume(&self) -> bool {
+        self.0.fetch_and(!NOTIFIED, Ordering::AcqRel) & NOTIFIED != 0
+    }
+}
+
+#[cfg(all(test, not(loom)))]
+mod tests {
+    use super::*;
+
+    const NOBODY: Ring = Ring { inside: false, outside: false };
+
+    #[test]
+    fn a_wake_before_the_sleep_ends_one_sleep() {
+        let bell = Bell::new();
+        assert_eq!(bell.wake(), NOBODY);
+        assert_eq!(bell.wake(), NOBODY);
+        assert!(!bell.begin_inside());
+        assert!(bell.begin_inside());
+        assert_eq!(bell.wake(), Ring { inside: true, outside: false });
+        assert_eq!(bell.wake(), NOBODY, "once per sleep");
+        assert!(bell.end_inside());
+        assert!(bell.begin_outside());
+        assert_eq!(bell.wake(), Ring { inside: false, outside: true });
+        assert!(bell.end_outside());
+        assert!(bell.begin_inside() && !bell.end_inside());
+    }
+
+    #[test]
+    fn a_notice_outlives_the_watch() {
+        let bell = Bell::new();
+        assert_eq!(bell.wake(), NOBODY);
+        assert!(bell.watch(), "the caller rings");
+        assert_eq!(bell.wake(), NOBODY, "it was rung for");
+        bell.unwatch();
+        assert!(bell.is_notified());
+        assert!(!bell.begin_outside(), "still sticky");
+        assert!(!bell.is_notified() && !bell.consume());
+    }
+
+    #[test]
+    fn everybody_who_sleeps_is_rung_for() {
+        let bell = Bell::new();
+        assert!(bell.begin_inside() && bell.begin_outside() && !bell.watch());
+        assert_eq!(bell.wake(), Ring { inside: true, outside: true });
+    }
+}
+
+#[cfg(all(test, loom))]
+mod loom_models {
+    use super::*;
+    use loom::sync::{Arc, Condvar, Mutex};
+    use loom::thread;
+
+    /// An eventfd as the sleepers see it: a count, read to zero.
+    struct Eventfd(Mutex<u64>, Condvar);
+
+    impl Eventfd {
+        fn new() -> Eventfd {
+            Eventfd(Mutex::new(0), Condvar::new())
+        }
+        fn write(&self) {
+            *self.0.lock().unwrap() += 1;
+            self.1.notify_all();
+        }
+        fn read(&self) {
+            let mut count = self.0.lock().unwrap();
+            while *count == 0 {
+                count = self.1.wait(count).unwrap();
+            }
+            *count = 0;
+        }
+    }
+
+    /// Each of two sleepers that share nothing but the bell is woken when it is alone at the time of the wake; loom reports
+    /// a deadlock if one sleeps for ever.
+    #[test]
+    fn loom_a_sleeper_inside_and_one_outside_lose_no_wake() {
+        let mut model = loom::model::Builder::new();
+        model.preemption_bound = Some(3);
+        model.check(|| {
+            let bell = Arc::new(Bell::new());
+            let work = Arc::new(AtomicU32::new(0));
+            let (inside, outside) = (Arc::new(Eventfd::new()), Arc::new(Eventfd::new()));
+            let wakers: Vec<_> = (0..2)
+                .map(|_| {
+                    let (bell, work) = (bell.clone(), work.clone());
+                    let (inside, outside) = (inside.clone(), outside.clone());
+                    thread::spawn(move || {
+                        work.fetch_add(1, Ordering::Relaxed);
+                        let ring = bell.wake();
+                        if ring.inside {
+                            inside.write();
+                        }
+                        if ring.outside {
+                            outside.write();
+                        }
+                    })
+                })
+                .collect();
+            // The sleeper sleeps in turn inside a submit and outside of it.
+            let mut turn = 0;
+            while work.load(Ordering::Relaxed) < 2 {
+                turn += 1;
+                if turn % 2 == 0 {
+                    if bell.begin_inside() {
+                        inside.read();
+                        bell.end_inside();
+                    }
+                } else if bell.begin_outside() {
+                    outside.read();
+                    bell.end_outside();
+                }
+            }
+            for waker in wakers {
+                waker.join().unwrap();
+            }
+        });
+    }
+
+    /// A reactor that watches the descriptor: armed, asleep, visited by a submit that consumes the notice, armed again.
+    #[test]
+    fn loom_a_watched_descriptor_loses_no_wake() {
+        let mut model = loom::model::Builder::new();
+        model.preemption_bound = Some(3);
+        model.check(|| {
+            let bell = Arc::new(Bell::new());
+            let work = Arc::new(AtomicU32::new(0));
+            let outside = Arc::new(Eventfd::new());
+            let wakers: Vec<_> = (0..2)
+                .map(|_| {
+                    let (bell, work, outside) = (bell.clone(), work.clone(), outside.clone());
+                    thread::spawn(move || {
+                        work.fetch_add(1, Ordering::Relaxed);
+                        if bell.wake().outside {
+                            outside.write();
+                        }
+                    })
+                })
+                .collect();
+            loop {
+                if bell.watch() {
+                    outside.write();
+                }
+                // Armed first, then looked: the order that `Driver::arm` asks for.
+                if work.load(Ordering::Acquire) == 2 {
+                    break;
+                }
+                outside.read();
+                bell.unwatch();
+                bell.consume();
+            }
+            for waker in wakers {
+                waker.join().unwrap();
+            }
+        });
+    }
+}
