@@ -7,8 +7,12 @@
 use seccompiler::{BpfProgram, SeccompAction, SeccompFilter, TargetArch};
 use std::{
     collections::BTreeMap,
-    env, fs, io,
+    env,
+    ffi::CString,
+    fs, io,
+    os::unix::ffi::OsStrExt as _,
     panic::{AssertUnwindSafe, catch_unwind, resume_unwind},
+    path::Path,
     process::{Command, ExitStatus, Stdio},
     time::{Duration, Instant},
 };
@@ -242,6 +246,26 @@ fn next_files(spare: u32) -> io::Result<u64> {
     }
     let last = taken.last().expect("at least one was opened");
     Ok(std::os::fd::AsRawFd::as_raw_fd(last) as u64)
+}
+
+/// Mounts a tmpfs of so many bytes on `dir`, in a mount namespace of the calling thread's own: the kernel takes it away with
+/// the thread and the files that are open on it. For [`in_child!`](crate::in_child) bodies; only root can.
+///
+/// # Errors
+/// The system's: `EPERM` without the right to mount.
+pub fn private_tmpfs(dir: &Path, bytes: u64) -> io::Result<()> {
+    let dir = CString::new(dir.as_os_str().as_bytes())?;
+    let options = CString::new(format!("size={bytes},mode=755"))?;
+    let (private, tmpfs) = (libc::MS_REC | libc::MS_PRIVATE, c"tmpfs".as_ptr());
+    // SAFETY: C strings and numbers; the namespace is this thread's and its children's only.
+    let answers = unsafe {
+        if libc::unshare(libc::CLONE_NEWNS) < 0 {
+            return Err(io::Error::last_os_error());
+        }
+        let apart = libc::mount(std::ptr::null(), c"/".as_ptr(), std::ptr::null(), private, std::ptr::null());
+        [apart, libc::mount(tmpfs, dir.as_ptr(), tmpfs, 0, options.as_ptr().cast())]
+    };
+    if answers.contains(&-1) { Err(io::Error::last_os_error()) } else { Ok(()) }
 }
 
 /// Only for the calling thread: the raw calls, where libc's would change all threads of the process.

@@ -4,11 +4,12 @@ use crate::{
     Bench, Disk, Mode, Rig,
     skip::{Skipped, skip, skip_case},
 };
-use io_core::{Driver, FileHandle, OpKind, OpSet, OpenOptions};
+use io_core::{Driver, FileHandle, OpClass, OpKind, OpSet, OpenOptions};
 use std::{
-    cell::Cell,
     fmt,
     panic::{AssertUnwindSafe, catch_unwind, resume_unwind},
+    path::PathBuf,
+    sync::atomic::{AtomicU32, Ordering},
 };
 
 /// One case on one disk: the driver's rig, the disk, and the names.
@@ -18,7 +19,8 @@ pub struct Cx<'a> {
     supports: OpSet,
     case: &'a str,
     test: &'a str,
-    files: Cell<u32>,
+    index: usize,
+    files: AtomicU32,
 }
 
 impl Cx<'_> {
@@ -62,8 +64,7 @@ impl Cx<'_> {
 
     /// A name on the disk that the case has not used yet.
     pub fn fresh(&self) -> String {
-        self.files.set(self.files.get() + 1);
-        format!("{}-{}", self.case, self.files.get())
+        format!("{}-{}", self.case, self.files.fetch_add(1, Ordering::Relaxed))
     }
 
     /// A new file with these contents, open for reading and writing, and its name.
@@ -83,6 +84,11 @@ impl Cx<'_> {
         }
     }
 
+    /// The path of a name on the disk.
+    pub fn path(&self, name: &str) -> PathBuf {
+        self.disk.path(name)
+    }
+
     /// The contents of a file, read past the driver.
     #[track_caller]
     pub fn contents(&self, name: &str) -> Vec<u8> {
@@ -90,6 +96,14 @@ impl Cx<'_> {
             Ok(contents) => contents,
             Err(error) => panic!("cannot read {name} on {}: {error}", self.disk.label()),
         }
+    }
+
+    /// Runs the rest of the case in a child process under this confinement.
+    #[cfg(target_os = "linux")]
+    pub fn in_child(&self, confinement: &crate::confine::Confinement, body: impl FnOnce() + Send) {
+        // One child per disk, and per call: the count of names used so far tells them apart, in parent and child alike.
+        let tag = format!("disk {} call {}", self.index, self.fresh());
+        crate::confine::in_child_of(self.test, &tag, confinement, body);
     }
 
     /// Ends the case as skipped.
@@ -111,15 +125,44 @@ impl Cx<'_> {
         }
     }
 
+    /// Skips the case on a simulator and on systems other than Unix.
+    pub fn needs_unix(&self) {
+        self.needs_real_files();
+        if !cfg!(unix) {
+            self.skip("needs Unix");
+        }
+    }
+
     /// The modes in which the driver takes all of these kinds and the disk allows it; skips the case if there is none.
+    ///
+    /// In direct mode a case writes within what is allocated only: see [`Cx::growing_modes`].
     pub fn modes(&self, kinds: &[OpKind]) -> Vec<Mode> {
+        self.modes_by(kinds, |mode, _| mode.class())
+    }
+
+    /// As [`Cx::modes`], for cases that write past the end of the file or into holes.
+    pub fn growing_modes(&self, kinds: &[OpKind]) -> Vec<Mode> {
+        self.modes_by(kinds, |mode, kind| match mode {
+            Mode::Direct if kind.is_write() => OpClass::Allocating,
+            mode => mode.class(),
+        })
+    }
+
+    /// Skips the case if the driver does not take these kinds through the page cache: for cases with any offset and length.
+    pub fn needs_buffered(&self, kinds: &[OpKind]) {
+        if let Some(kind) = kinds.iter().find(|&&kind| !self.supports.contains(kind, OpClass::Buffered)) {
+            self.skip(format!("the driver does not take {kind:?} (Buffered)"));
+        }
+    }
+
+    fn modes_by(&self, kinds: &[OpKind], class: impl Fn(Mode, OpKind) -> OpClass) -> Vec<Mode> {
+        let takes = |mode| kinds.iter().all(|&kind| self.supports.contains(kind, class(mode, kind)));
         let modes: Vec<Mode> = Mode::ALL
             .into_iter()
-            .filter(|mode| kinds.iter().all(|&kind| self.supports.contains(kind, mode.class())))
-            .filter(|&mode| mode == Mode::Buffered || self.disk_is_direct())
+            .filter(|&mode| takes(mode) && (mode == Mode::Buffered || self.disk_is_direct()))
             .collect();
         if modes.is_empty() {
-            self.skip(format!("the driver takes {kinds:?} neither buffered nor direct on {}", self.disk.label()));
+            self.skip(format!("the driver does not take {kinds:?}, neither buffered nor direct"));
         }
         modes
     }
@@ -148,9 +191,9 @@ pub fn run_case(rig: &dyn Rig, case: &str, body: fn(&Cx<'_>), test: &str) {
         Ok(driver) => driver.supports(),
         Err(unavailable) => return skip(&suite, case, &unavailable.to_string()),
     };
-    for disk in rig.disks() {
+    for (index, disk) in rig.disks().into_iter().enumerate() {
         let label = disk.label();
-        let cx = Cx { rig, disk: &*disk, supports, case, test, files: Cell::new(0) };
+        let cx = Cx { rig, disk: &*disk, supports, case, test, index, files: AtomicU32::new(0) };
         let whole = || {
             body(&cx);
             #[cfg(unix)]

@@ -202,6 +202,60 @@ unsafe impl IoBufMut for GuardBuf {
     }
 }
 
+/// Memory that nobody may touch, given to operations to see them fail with `EFAULT`. No buffer in the sense of its traits:
+/// who looks at its bytes faults.
+pub(crate) struct SealedBuf {
+    ptr: NonNull<u8>,
+    len: usize,
+}
+
+// SAFETY: the mapping belongs to this value alone.
+unsafe impl Send for SealedBuf {}
+
+impl SealedBuf {
+    pub(crate) fn new(len: usize) -> SealedBuf {
+        let mut buf = GuardBuf::zeroed(len);
+        let ptr = NonNull::new(buf.as_mut_ptr()).expect("mmap never answers 0");
+        std::mem::forget(buf);
+        protect(ptr.as_ptr(), mapped(len), libc::PROT_NONE);
+        SealedBuf { ptr, len }
+    }
+}
+
+impl Drop for SealedBuf {
+    fn drop(&mut self) {
+        // SAFETY: the mapping is this value's own.
+        unsafe { libc::munmap(self.ptr.as_ptr().cast(), mapped(self.len)) };
+    }
+}
+
+impl fmt::Debug for SealedBuf {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "SealedBuf({} bytes)", self.len)
+    }
+}
+
+// SAFETY: the address stays. That its bytes cannot be read is the point; nothing but the kernel is asked to, which checks.
+unsafe impl IoBuf for SealedBuf {
+    fn as_ptr(&self) -> *const u8 {
+        self.ptr.as_ptr()
+    }
+    fn len(&self) -> usize {
+        self.len
+    }
+}
+
+// SAFETY: as above.
+unsafe impl IoBufMut for SealedBuf {
+    fn as_mut_ptr(&mut self) -> *mut u8 {
+        self.ptr.as_ptr()
+    }
+    fn capacity(&self) -> usize {
+        self.len
+    }
+    unsafe fn set_len(&mut self, _len: usize) {}
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

@@ -36,6 +36,15 @@ mod alias;
 #[allow(unsafe_code)] // limits, users and filters of a child
 pub mod confine;
 
+#[allow(unsafe_code)] // fork(2)
+mod fork;
+
+#[allow(unsafe_code)] // poll(2)
+mod sleeper;
+
+#[allow(unsafe_code)] // memory that is registered with a driver
+mod region;
+
 #[allow(unsafe_code)] // handles of numbers that are no file's
 mod handles;
 

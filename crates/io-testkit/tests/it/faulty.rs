@@ -84,6 +84,7 @@ fn a_delayed_completion_comes_late_and_others_pass_it() {
 fn a_delayed_completion_rings_who_sleeps_outside() {
     let (mut bench, _faults, _disk, file) = bench(Rule::new(Fault::Delay(Duration::from_millis(30))));
     let token = bench.start(read(&file));
+    bench.reap(Wait::No);
     while bench.driver().arm(true) == Armed::Waiting && bench.ready() == 0 {
         bench.driver().readiness().wait(Some(Duration::from_secs(10)));
         bench.reap(Wait::No);

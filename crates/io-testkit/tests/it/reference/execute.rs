@@ -37,9 +37,10 @@ fn done(answer: io::Result<()>) -> Answer {
     answer.map(|()| 0)
 }
 
+/// Offsets above `i64::MAX` become the lowest negative number, which the kernel refuses; not -1, which to it is the file's own
+/// position.
 fn off(offset: u64) -> libc::off_t {
-    // Offsets above i64::MAX become negative, and the kernel refuses those.
-    offset as libc::off_t
+    libc::off_t::try_from(offset).unwrap_or(libc::off_t::MIN)
 }
 
 fn name(path: &OpPath) -> *const libc::c_char {
@@ -169,7 +170,11 @@ unsafe fn answer(op: &RawOp) -> Answer {
                 *out = Output::Entries(entries.collect::<io::Result<_>>()?);
                 Ok(0)
             }
-            RawOp::SyncDir { path } => done(fs::File::open((*path).as_path()).and_then(|dir| dir.sync_all())),
+            RawOp::SyncDir { path } => {
+                let mut how = fs::OpenOptions::new();
+                let dir = how.read(true).custom_flags(libc::O_DIRECTORY).open((*path).as_path());
+                done(dir.and_then(|dir| dir.sync_all()))
+            }
             RawOp::CopyRange { from, from_offset, to, to_offset, len } => {
                 let (mut source, mut target) = (off(from_offset), off(to_offset));
                 let (from, to) = (from.raw.fd(), to.raw.fd());

@@ -1,4 +1,4 @@
-//! A driver as small as it can be and still right: one thread that does one operation after the other.
+//! A driver as small as it can be and still right: a few threads, each of which does one operation after the other.
 
 mod execute;
 
@@ -20,12 +20,15 @@ pub(crate) fn open(depth: u32) -> Result<Box<dyn Driver>, Unavailable> {
     Ok(Box::new(Reference::new(depth)))
 }
 
+/// More than one: an operation that blocks must not hold up the others.
+const WORKERS: usize = 3;
+
 pub(crate) struct Reference {
     depth: u32,
     staged: VecDeque<(Token, RawOp)>,
     outstanding: u32,
     shared: Arc<Shared>,
-    worker: Option<JoinHandle<()>>,
+    workers: Vec<JoinHandle<()>>,
 }
 
 struct Shared {
@@ -100,15 +103,16 @@ impl Reference {
         // SAFETY: the call takes no memory; its answer is a new descriptor that nobody else owns.
         let bell = unsafe { OwnedFd::from_raw_fd(libc::eventfd(0, libc::EFD_CLOEXEC | libc::EFD_NONBLOCK)) };
         let shared = Arc::new(Shared { state: Mutex::default(), changed: Condvar::new(), bell });
-        let worker = std::thread::spawn({
+        let start = |_| {
             let shared = shared.clone();
-            move || shared.run()
-        });
-        Reference { depth, staged: VecDeque::new(), outstanding: 0, shared, worker: Some(worker) }
+            std::thread::spawn(move || shared.run())
+        };
+        let workers = (0..WORKERS).map(start).collect();
+        Reference { depth, staged: VecDeque::new(), outstanding: 0, shared, workers }
     }
 }
 
-// SAFETY: the worker is done with an operation when it pushes its completion; drop waits for the worker.
+// SAFETY: a worker is done with an operation when it pushes its completion; drop waits for the workers.
 unsafe impl Driver for Reference {
     fn name(&self) -> DriverName {
         crate::REFERENCE
@@ -185,7 +189,9 @@ impl Drop for Reference {
     fn drop(&mut self) {
         self.shared.lock().stop = true;
         self.shared.changed.notify_all();
-        self.worker.take().expect("dropped once").join().expect("the worker never panics");
+        for worker in self.workers.drain(..) {
+            worker.join().expect("workers never panic");
+        }
     }
 }
 
