@@ -111,11 +111,9 @@ fn make(name: DriverName, options: &DriverOptions) -> Result<Box<dyn Driver>, Un
 
 #[cfg(all(target_os = "linux", feature = "io-uring"))]
 fn uring(options: &DriverOptions) -> Result<Box<dyn Driver>, Unavailable> {
-    let wanted = io_uring_driver::UringOptions {
-        depth: options.depth,
-        owner_thread: options.one_thread,
-        ..io_uring_driver::UringOptions::default()
-    };
+    let mut wanted = io_uring_driver::UringOptions::default();
+    wanted.depth = options.depth;
+    wanted.owner_thread = options.one_thread;
     Ok(Box::new(io_uring_driver::uring(wanted)?))
 }
 
