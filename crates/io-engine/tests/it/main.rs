@@ -1,0 +1,8 @@
+//! The engine under attack: every theme a file, every case on every driver that this machine has.
+#![allow(missing_docs, unreachable_pub)]
+
+mod puppet;
+#[macro_use]
+mod world;
+
+mod transfers;
