@@ -571,10 +571,12 @@ fn learn_facts(op: &mut Op) {
     let Output::File(file) = std::mem::take(output) else { return };
     let known = file.facts().inode.is_some();
     let facts = if known { None } else { io_threadpool::facts(&file).ok() };
-    *output = Output::File(match facts {
+    let file = match facts {
         Some(facts) => file.with_facts(facts).unwrap_or_else(|file| file),
         None => file,
-    });
+    };
+    crate::inode::attach(&file);
+    *output = Output::File(file);
 }
 
 impl<S: Carrier> Drop for Inflight<S> {

@@ -196,6 +196,11 @@ impl Inode {
     }
 }
 
+/// Ties a file to its inode's state when it is opened: a sync that fails between then and the file's first use concerns it.
+pub(crate) fn attach(file: &FileHandle) {
+    Inode::of(file);
+}
+
 /// True if `code`, answered to this operation, means that data thought to be on its way to the disk may be lost.
 ///
 /// Codes that the call answers before it begins (bad arguments, a file that cannot be synced) lose nothing. `ENOSPC` may come from

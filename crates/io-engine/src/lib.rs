@@ -36,6 +36,30 @@ pub use event_loop::{
 pub use inflight::{Carrier, Finished, Inflight, InflightOptions};
 pub use inode::SyncFailed;
 pub use io_core as core;
-pub use io_threadpool::{adopt, open};
 pub use select::{DriverOptions, Selected, select};
 pub use stats::{InFlightOp, Stats, Where};
+
+use io_core::{FileHandle, OpenOptions};
+
+/// Opens a file on the calling thread, with what the system knows of it.
+///
+/// # Errors
+/// As [`io_threadpool::open`].
+pub fn open(path: impl AsRef<std::path::Path>, options: OpenOptions) -> std::io::Result<FileHandle> {
+    let file = io_threadpool::open(path, options)?;
+    inode::attach(&file);
+    Ok(file)
+}
+
+/// Takes a `std` file and asks the system what it knows of it.
+///
+/// A handle should come from here, from [`open`] or from an open operation: one that is made otherwise hears of failed syncs of
+/// its inode from its first operation on only, see [`SyncFailed`].
+///
+/// # Errors
+/// As [`io_threadpool::adopt`].
+pub fn adopt(file: std::fs::File) -> std::io::Result<FileHandle> {
+    let file = io_threadpool::adopt(file)?;
+    inode::attach(&file);
+    Ok(file)
+}

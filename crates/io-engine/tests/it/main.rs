@@ -5,4 +5,6 @@ mod puppet;
 #[macro_use]
 mod world;
 
+mod errnos;
+mod order;
 mod transfers;
