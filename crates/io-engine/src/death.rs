@@ -53,7 +53,7 @@ impl<S: Carrier> Inflight<S> {
         let over = self.death.is_over(self.clock.now());
         let missing = self.batch.is_empty() && self.slots.iter().any(|(_, f)| f.at == Where::Driver);
         if missing && over {
-            self.quarantine();
+            self.quarantine(|at| at == Where::Driver);
         }
         let poll = Duration::from_millis(if missing { 2 } else { 1000 });
         match wait {
@@ -64,10 +64,9 @@ impl<S: Carrier> Inflight<S> {
         }
     }
 
-    /// Gives up on what the driver holds: the slots keep it for ever, [`next_lost`](Inflight::next_lost) names it.
-    fn quarantine(&mut self) {
-        let missing: Vec<_> =
-            self.slots.iter().filter(|(_, f)| f.at == Where::Driver).map(|(token, _)| token).collect();
+    /// Gives up on what somebody holds: the slots keep it for ever, [`next_lost`](Inflight::next_lost) names it.
+    pub(crate) fn quarantine(&mut self, lost: impl Fn(Where) -> bool) {
+        let missing: Vec<_> = self.slots.iter().filter(|(_, f)| lost(f.at)).map(|(token, _)| token).collect();
         for token in missing {
             let flight = self.slots.get_mut(token).expect("listed");
             flight.at = Where::Quarantine;
@@ -83,7 +82,7 @@ impl<S: Carrier> Inflight<S> {
         if !self.death.is_dead() {
             self.die(&io::Error::from_raw_os_error(errno::ECANCELED));
         }
-        self.quarantine();
+        self.quarantine(|at| at == Where::Driver);
     }
 
     /// Names one operation whose completion will never come, and the reason. Its memory is not given back.

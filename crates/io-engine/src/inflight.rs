@@ -555,6 +555,21 @@ impl<S: Carrier> Inflight<S> {
     }
 }
 
+impl<S: Carrier> Inflight<S> {
+    /// Cancels what is neither with the driver nor with the pool, and drops the answers. Changes among it were not done, or not
+    /// all of them: whoever waits for them, on whatever core, has to hear that.
+    fn end_what_waits_here(&mut self) {
+        let waits = |at| matches!(at, Where::Order | Where::Pause);
+        let waiting: Vec<_> = self.slots.iter().filter(|(_, f)| waits(f.at)).map(|(token, _)| token).collect();
+        for token in waiting {
+            self.cancel(token);
+        }
+        while let Some((token, verdict)) = self.verdicts.pop_front() {
+            drop(self.finish_by(token, verdict));
+        }
+    }
+}
+
 /// True for a direct read whose first part ended where no direct read may start: it met the end of the file. To ask for the rest
 /// is right, because not every short read is the last one; but where the system looks at the alignment first, or the file has
 /// grown meanwhile, it answers `EINVAL` instead of 0 bytes (see also RocksDB#10368).
@@ -592,12 +607,9 @@ impl<S: Carrier> Drop for Inflight<S> {
                 break;
             }
         }
-        // Syncs that still wait are with nobody: they and their letters just go.
-        let waiting: Vec<_> = self.slots.iter().filter(|(_, f)| f.at == Where::Order).map(|(token, _)| token).collect();
-        for token in waiting {
-            self.cancel(token);
-        }
-        if held(self) || self.death.slots > 0 {
+        self.end_what_waits_here();
+        self.quarantine(|at| matches!(at, Where::Driver | Where::Offload));
+        if self.stats.quarantined > 0 {
             // I7: what is in flight is never freed. Driver, pool and slots stay as they are until the process ends.
             event_warn!(driver = %self.driver.name(), "a core was dropped with operations that never completed; its memory is kept");
             return;

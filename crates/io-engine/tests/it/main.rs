@@ -6,5 +6,6 @@ mod puppet;
 mod world;
 
 mod errnos;
+mod inodes;
 mod order;
 mod transfers;
