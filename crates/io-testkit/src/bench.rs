@@ -9,7 +9,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-/// How long a bench waits for a completion before it says that it is lost.
+/// How long a bench waits for a completion before it says that it is lost, if it is not told otherwise.
 const PATIENCE: Duration = Duration::from_secs(60);
 
 /// One thread's bench for a driver: it keeps the law that the engine keeps (a slot is freed by its completion and by nothing
@@ -25,6 +25,7 @@ pub struct Bench {
     done: VecDeque<Done>,
     in_flight: usize,
     skip_unsupported: bool,
+    patience: Duration,
 }
 
 struct Slot {
@@ -70,7 +71,15 @@ impl Bench {
             done: VecDeque::new(),
             in_flight: 0,
             skip_unsupported: false,
+            patience: PATIENCE,
         }
+    }
+
+    /// The same bench, which waits only so long for a completion before it says that it is lost.
+    #[must_use]
+    pub fn with_patience(mut self, patience: Duration) -> Bench {
+        self.patience = patience;
+        self
     }
 
     /// From now on, starting an operation that the driver does not support ends the running case as skipped.
@@ -188,7 +197,7 @@ impl Bench {
         let (begun, real) = (clock.now(), Instant::now());
         while self.done.len() < count {
             assert!(
-                clock.now() - begun < PATIENCE && real.elapsed() < PATIENCE,
+                clock.now() - begun < self.patience && real.elapsed() < self.patience,
                 "{} of {count} completions came, {} operations are in flight: {:?}",
                 self.done.len(),
                 self.in_flight,
@@ -339,7 +348,7 @@ impl Bench {
 
 impl Drop for Bench {
     fn drop(&mut self) {
-        let bound = Instant::now() + Duration::from_secs(if std::thread::panicking() { 2 } else { 20 });
+        let bound = Instant::now() + self.patience / if std::thread::panicking() { 30 } else { 3 };
         while self.in_flight > 0 && Instant::now() < bound {
             if self.driver.submit(Wait::AtMost(Duration::from_millis(100)), &mut self.batch).is_err() {
                 break;

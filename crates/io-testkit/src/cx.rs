@@ -10,6 +10,7 @@ use std::{
     panic::{AssertUnwindSafe, catch_unwind, resume_unwind},
     path::PathBuf,
     sync::atomic::{AtomicU32, Ordering},
+    time::Duration,
 };
 
 /// One case on one disk: the driver's rig, the disk, and the names.
@@ -44,6 +45,11 @@ impl Cx<'_> {
         self.test
     }
 
+    /// How long to wait for something that has to come.
+    pub fn patience(&self) -> Duration {
+        self.rig.patience()
+    }
+
     /// A new driver.
     pub fn driver(&self, depth: u32) -> Box<dyn Driver> {
         match self.rig.driver(depth) {
@@ -54,12 +60,12 @@ impl Cx<'_> {
 
     /// A new driver on a bench that skips the case when it comes to an operation that the driver does not support.
     pub fn bench(&self, depth: u32) -> Bench {
-        Bench::new(self.driver(depth)).skip_unsupported()
+        Bench::new(self.driver(depth)).skip_unsupported().with_patience(self.patience())
     }
 
     /// As [`Cx::bench`], with room for `room` completions in each batch.
     pub fn bench_with_room(&self, depth: u32, room: usize) -> Bench {
-        Bench::with_room(self.driver(depth), room).skip_unsupported()
+        Bench::with_room(self.driver(depth), room).skip_unsupported().with_patience(self.patience())
     }
 
     /// A name on the disk that the case has not used yet.

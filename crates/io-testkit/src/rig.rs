@@ -4,6 +4,7 @@ use io_core::{Driver, DriverName, FileHandle, OpenOptions, Unavailable};
 use std::{
     fmt, io,
     path::{Path, PathBuf},
+    time::Duration,
 };
 
 /// A driver to be tested, and the disks to test it on.
@@ -24,6 +25,11 @@ pub trait Rig: Send + Sync {
     /// no real time.
     fn simulated(&self) -> bool {
         false
+    }
+
+    /// How long the cases wait for something that has to come before they say that it is lost.
+    fn patience(&self) -> Duration {
+        Duration::from_secs(60)
     }
 
     /// True if only the thread that made a driver may drive it. The cases that hand drivers over are skipped.
