@@ -437,7 +437,12 @@ impl<S: Carrier> Inflight<S> {
 
     fn finish_by(&mut self, token: Token, verdict: Verdict) -> Finished<S> {
         match verdict {
-            Verdict::Code(code) => self.finish(token, Err(code), -code),
+            Verdict::Code(code) => {
+                // What was moved before a cancel took effect is the answer, here as in `retry`.
+                let done = self.slots.get_mut(token).map_or(0, |flight| flight.done);
+                let cut_short = code == errno::ECANCELED && done > 0;
+                self.finish(token, if cut_short { Ok(done) } else { Err(code) }, -code)
+            }
             Verdict::Failed(failed) => {
                 let mut finished = self.finish(token, Err(failed.code), -failed.code);
                 finished.result = Err(failed.into());

@@ -2,9 +2,11 @@
 #![allow(missing_docs, unreachable_pub)]
 
 mod puppet;
+mod random;
 #[macro_use]
 mod world;
 
+mod cancel;
 mod errnos;
 mod inodes;
 mod order;
