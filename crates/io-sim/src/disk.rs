@@ -51,7 +51,9 @@ pub struct SimDisk {
 
 /// What disk, drivers and open files share.
 pub(crate) struct Shared {
-    world: Mutex<World>,
+    /// Boxed, because a file that is closed by an operation keeps its `Guard`'s weak reference for ever, and with it the
+    /// allocation of this struct.
+    world: Box<Mutex<World>>,
     closing: Closing,
     pub(crate) options: Arc<SimOptions>,
     pub(crate) clock: SimClock,
@@ -120,7 +122,7 @@ impl SimDisk {
         let clock = SimClock::starting_at(nanos(image.now));
         SimDisk {
             shared: Arc::new_cyclic(|me| Shared {
-                world: Mutex::new(World::new(options.clone(), clock.clone(), image, me.clone())),
+                world: Box::new(Mutex::new(World::new(options.clone(), clock.clone(), image, me.clone()))),
                 closing: Closing::default(),
                 options,
                 clock,

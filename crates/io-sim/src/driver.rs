@@ -1,11 +1,16 @@
 //! The driver: stages, submits, and moves time while it waits.
 
 use crate::{bell::Bell, disk::Shared, faults::Fault, memory::Lent, random::nanos, world::World};
-use io_core::{Armed, Clock, Completions, Driver, DriverName, Full, OpSet, Progress, RawOp, Readiness, Token, Wait};
+use io_core::{
+    Armed, Clock, Completions, Driver, DriverName, Full, OpSet, Progress, RawOp, Readiness, Token, Wait, errno,
+};
 use std::{collections::VecDeque, fmt, io, sync::Arc, task::Waker, time::Duration};
 
 /// Waits longer than this (a year) are waits for ever: the clock does not jump to the end of time.
 const FOR_EVER: Duration = Duration::from_secs(365 * 24 * 60 * 60);
+
+/// What meets an operation that is cancelled while it is pushed back.
+const CANCELLED: Option<Fault> = Some(Fault::Errno(errno::ECANCELED));
 
 /// A driver of a simulated disk; see [`SimDisk::driver`](crate::SimDisk::driver).
 ///
@@ -130,8 +135,12 @@ unsafe impl Driver for SimDriver {
                 world.move_to(shared.clock.nanos().saturating_add(nanos(shared.options.tick)));
             }
             let progress = self.accept(world)?;
-            for token in self.cancels.drain(..) {
-                world.cancel(self.id, token);
+            while let Some(token) = self.cancels.pop() {
+                match self.staged.iter_mut().find(|staged| staged.token == token) {
+                    // Never accepted: it goes to the disk only to be answered.
+                    Some(staged) => (staged.asked, staged.pushes, staged.fault) = (true, 0, CANCELLED),
+                    None => world.cancel(self.id, token),
+                }
             }
             world.run_due(self.id);
             io::Result::Ok((progress, self.reap(world, out)))
@@ -229,8 +238,9 @@ impl Readiness for SimReadiness {
 
     fn subscribe(&self, when_ready: Waker) {
         self.bell.subscribe(when_ready);
-        // Subscribed first and looked afterwards, so that nothing falls between the two.
-        if self.shared.enter(|world| world.is_ready(self.id)) {
+        // Subscribed first and looked afterwards, so that nothing falls between the two. Who subscribes is about to sleep, and
+        // nobody else may be there to move time: it moves here, to the next completion.
+        if self.shared.enter(|world| world.await_ready(self.id)) {
             self.bell.nudge(true);
         }
     }

@@ -91,11 +91,11 @@ impl Plan {
         };
         match fault {
             Some(Fault::Errno(code)) => plan.errno = Some(code),
-            Some(Fault::Short(bytes)) => plan.limit = bytes as u64,
+            Some(Fault::Short(bytes)) if bytes > 0 => plan.limit = bytes as u64,
             Some(Fault::Wedge) => plan.wedged = true,
             Some(Fault::Slow(by)) => plan.complete_at = plan.complete_at.saturating_add(nanos(by)),
             Some(Fault::LoseSync) => plan.lose_sync = true,
-            Some(Fault::PushBack(_) | Fault::PowerCut) | None => {}
+            Some(Fault::Short(_) | Fault::PushBack(_) | Fault::PowerCut) | None => {}
         }
         plan
     }

@@ -59,8 +59,9 @@
 //! # Time
 //!
 //! [`SimClock`] moves in [`Driver::submit`](io_core::Driver::submit) and [`Readiness::wait`](io_core::Readiness::wait), and there
-//! only while they wait: to the next event, or to the end of the wait. `Wait::No` does what is due and moves nothing (but see
-//! [`SimOptions::tick`]). A wait for ever with nothing left that could happen by itself (nothing is in flight, or all of it is
+//! only while they wait: to the next event, or to the end of the wait. [`Readiness::subscribe`](io_core::Readiness::subscribe) on
+//! an armed driver moves it to the driver's next completion, because who subscribes is about to sleep. `Wait::No` does what is
+//! due and moves nothing (but see [`SimOptions::tick`]). A wait for ever with nothing left that could happen by itself (nothing is in flight, or all of it is
 //! wedged) really sleeps, until a wake or a release comes from another thread; because a test without another thread would hang
 //! there, it comes back empty-handed after [`SimOptions::idle_max`] of real time. There is no descriptor to poll.
 //!

@@ -131,10 +131,22 @@ impl World {
         self.alive(driver).is_err() || self.seats.get(&driver).is_some_and(|seat| !seat.complete.is_empty())
     }
 
-    /// True if the readiness is ready: armed and something to reap, or dead.
-    pub(crate) fn is_ready(&self, driver: u32) -> bool {
-        self.alive(driver).is_err()
-            || self.seats.get(&driver).is_some_and(|seat| seat.armed && !seat.complete.is_empty())
+    /// True if the readiness is ready, after time has passed to where it is: for an armed driver with operations on their way
+    /// to the next completion.
+    pub(crate) fn await_ready(&mut self, driver: u32) -> bool {
+        loop {
+            if self.alive(driver).is_err() {
+                return true;
+            }
+            let seat = &self.seats[&driver];
+            if !seat.armed || !seat.complete.is_empty() {
+                return seat.armed;
+            }
+            let on_its_way = |flight: &Flight| flight.driver == driver && !flight.plan.wedged;
+            if !self.flights.values().any(on_its_way) || !self.step(None, driver) {
+                return false;
+            }
+        }
     }
 
     /// Arms the readiness; `true`: there is something already.
@@ -371,22 +383,9 @@ impl World {
         let mut reaped = 0;
         while out.room() > 0 {
             let Some(op) = self.seats.get_mut(&driver).and_then(|seat| seat.complete.pop_front()) else { break };
-            let mut flight = self.forget(op).expect("complete, and not reaped");
-            if let Some(mut data) = flight.data.take() {
-                flight.lent.filler()(&data);
-                data.clear();
-                self.spare.push(data);
-            }
-            if let Some(output) = flight.output.take() {
-                self.trash.push(flight.lent.answer(output));
-            }
-            self.counters.completed += 1;
-            self.counters.failed += (flight.result < 0) as u64;
-            self.note(driver, op, TraceWhat::Completed { token: flight.token, result: flight.result });
+            let flight = self.forget(op).expect("complete, and not reaped");
             let kind = flight.lent.op().kind();
-            // Silence: the lent memory is not touched from here on.
-            drop(flight.lent);
-            out.push(Completion::new(flight.token, flight.result));
+            out.push(self.deliver(op, flight));
             self.record(kind);
             reaped += 1;
         }
@@ -394,6 +393,23 @@ impl World {
             self.nudges.push((seat.bell.clone(), true));
         }
         reaped
+    }
+
+    /// Puts the answers where they belong. The way to the lent memory ends here, before the completion is pushed (I3).
+    fn deliver(&mut self, op: u64, flight: Flight) -> Completion {
+        let Flight { driver, token, lent, result, data, output, .. } = flight;
+        if let Some(mut data) = data {
+            lent.filler()(&data);
+            data.clear();
+            self.spare.push(data);
+        }
+        if let Some(output) = output {
+            self.trash.push(lent.answer(output));
+        }
+        self.counters.completed += 1;
+        self.counters.failed += (result < 0) as u64;
+        self.note(driver, op, TraceWhat::Completed { token, result });
+        Completion::new(token, result)
     }
 
     // Files from outside

@@ -95,7 +95,7 @@ impl Site<'_> {
         if to_offset >= FILE_MAX {
             return Err(errno::EFBIG);
         }
-        len = len.min(FILE_MAX - to_offset).min(self.limit.max(1));
+        len = len.min(FILE_MAX - to_offset).min(self.limit);
         len = self.fitting(target, to_offset, len)?;
         if len == 0 {
             return Err(errno::ENOSPC);

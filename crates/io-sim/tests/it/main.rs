@@ -1,0 +1,11 @@
+//! The simulator against the driver contract, its own fault model, and a small log that has to survive it.
+
+mod conformance;
+mod crash;
+mod durability;
+mod faults;
+mod files;
+mod kit;
+mod log;
+mod time;
+mod trace;
