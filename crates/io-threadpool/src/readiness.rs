@@ -26,7 +26,7 @@ pub(crate) struct Bell {
     sleepers: u32,
     /// Counts the wakes that ended the sleep of threads; a sleeper that sees it changed was woken.
     epoch: u64,
-    /// A wake that no thread has used up, that the descriptor has not shown, that no subscriber has heard.
+    /// A wake that no thread has used up.
     wake: Option<Unheard>,
     /// The descriptor follows the completions.
     armed: bool,
@@ -35,7 +35,7 @@ pub(crate) struct Bell {
     subscribers: Vec<Waker>,
 }
 
-/// A wake that is kept.
+/// A wake that is kept, and who else has heard of it.
 #[derive(Debug)]
 struct Unheard {
     by_descriptor: bool,
@@ -177,7 +177,8 @@ impl Readiness for Shared {
         if bell.sleepers > 0 {
             bell.epoch += 1;
         } else {
-            bell.wake = Some(Unheard { by_descriptor: bell.armed, by_subscribers: !wakers.is_empty() });
+            // The subscribers that were there may be those of futures long gone: whoever comes next hears of it, too.
+            bell.wake = Some(Unheard { by_descriptor: bell.armed, by_subscribers: false });
         }
         drop(state);
         self.ring(due, &mut wakers);

@@ -30,7 +30,7 @@ pub(crate) type Answer<T = i32> = Result<T, i32>;
 ///
 /// Per platform: locks belong to the open file on Linux, macOS and Windows, to the process on other systems (fcntl(2)); syncs
 /// on macOS are `F_FULLFSYNC`; `RWF_DSYNC` is a write and an fdatasync where the kernel has no such flag, the other flags are
-/// `EOPNOTSUPP` outside Linux; an I/O priority is applied on Linux and ignored elsewhere.
+/// `EOPNOTSUPP` outside Linux (but for `RWF_APPEND` on Windows); an I/O priority is applied on Linux and ignored elsewhere.
 ///
 /// # Safety
 /// The memory, paths, output and files that `op` names are valid until this returns, nobody mutates a write's memory or touches

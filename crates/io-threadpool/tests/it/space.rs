@@ -52,7 +52,11 @@ fn a_failed_sync_is_not_repeated() {
 #[test]
 fn allocation_grows_unless_told_not_to() {
     let (_dir, path, file) = file_with(b"abc");
-    assert_eq!(result(Op::allocate(&file, 0, 1 << 20, true)), 0);
+    let allocated = result(Op::allocate(&file, 0, 1 << 20, true));
+    if allocated == -errno::EOPNOTSUPP {
+        return io_testkit::skip("threadpool", "allocation_grows_unless_told_not_to", "no allocation here");
+    }
+    assert_eq!(allocated, 0);
     assert_eq!(fs::read(&path).unwrap(), b"abc");
     assert_eq!(result(Op::allocate(&file, 1 << 20, 1 << 20, false)), 0);
     assert_eq!(fs::metadata(&path).unwrap().len(), 2 << 20);

@@ -76,9 +76,7 @@ fn durable_writes_are_writes() {
 #[test]
 fn flags_of_linux_are_refused_elsewhere() {
     let (_dir, path, file) = file_with(b"12345");
-    for flags in
-        [RwFlags::NOWAIT, RwFlags::APPEND, RwFlags::ATOMIC, RwFlags::DONTCACHE, RwFlags::DSYNC | RwFlags::APPEND]
-    {
+    for flags in [RwFlags::NOWAIT, RwFlags::ATOMIC, RwFlags::DONTCACHE, RwFlags::DSYNC | RwFlags::NOWAIT] {
         assert_eq!(result(Op::write(&file, "abc", 0).with_flags(flags)), -errno::EOPNOTSUPP);
         assert_eq!(result(Op::read(&file, vec![0; 4], 0).with_flags(flags)), -errno::EOPNOTSUPP);
     }
@@ -97,7 +95,7 @@ fn direct_transfers_move_whole_blocks() {
     let (moved, op) = run(Op::read(&file, AlignedBuf::with_capacity(4 * 4096), 0));
     assert_eq!(moved, 4 * 4096);
     assert_eq!(&op.into_buf::<AlignedBuf>().unwrap()[4096..], contents);
-    if cfg!(any(target_os = "linux", windows)) {
+    if cfg!(target_os = "linux") {
         let odd = AlignedBuf::copy_of(&contents).slice(..4095);
         assert_eq!(result(Op::write(&file, odd, 0)), -errno::EINVAL, "no whole block");
     }

@@ -57,5 +57,9 @@ pub(crate) fn remove_dir(path: &OpPath) -> Answer<()> {
 
 /// Inode numbers are not part of a listing.
 pub(crate) fn read_dir(path: &OpPath) -> Answer<Vec<DirEntry>> {
-    list(path, |_| 0).map_err(super::plain)
+    match list(path, |_| 0).map_err(super::plain) {
+        // Looking for `file\*` tells in several ways that `file` is no directory.
+        Err(_) if path.as_path().is_file() => Err(errno::ENOTDIR),
+        answer => answer,
+    }
 }

@@ -26,7 +26,10 @@ pub(crate) fn allocate(file: RawFile, offset: u64, len: u64, keep_size: bool) ->
     let info = standard_info(handle(file))?;
     // A smaller allocation would cut the file.
     if info.AllocationSize < end {
-        set(file, FileAllocationInfo, &FILE_ALLOCATION_INFO { AllocationSize: end })?;
+        set(file, FileAllocationInfo, &FILE_ALLOCATION_INFO { AllocationSize: end }).map_err(|code| match code {
+            errno::ENOSYS => errno::EOPNOTSUPP,
+            code => code,
+        })?;
     }
     if !keep_size && info.EndOfFile < end {
         return truncate(file, end as u64);

@@ -9,6 +9,9 @@ use windows_sys::Win32::{
     System::IO::{GetOverlappedResult, OVERLAPPED},
 };
 
+/// The offset of a write that goes to the end of the file, wherever that is by then.
+const AT_THE_END: u64 = u64::MAX;
+
 /// # Safety
 /// `len` bytes at `buf` are writable and nobody else's until this returns.
 pub(crate) unsafe fn read(file: RawFile, buf: *mut u8, len: u32, offset: u64, flags: RwFlags, ioprio: u16) -> Answer {
@@ -58,11 +61,13 @@ pub(crate) unsafe fn write_vectored(
     flags: RwFlags,
     _ioprio: u16,
 ) -> Answer {
-    if !RwFlags::DSYNC.contains(flags) {
+    if !(RwFlags::DSYNC | RwFlags::APPEND).contains(flags) {
         return Err(errno::EOPNOTSUPP);
     }
+    let append = flags.contains(RwFlags::APPEND);
+    let write = |base: *mut u8, len, at| write_once(handle(file), base, len, if append { AT_THE_END } else { at });
     // SAFETY: the caller lends the pieces and their memory.
-    let moved = unsafe { each(iov, count, offset, |base, len, at| write_once(handle(file), base, len, at))? };
+    let moved = unsafe { each(iov, count, offset, write)? };
     if flags.contains(RwFlags::DSYNC) {
         durable::sync_data(file)?;
     }
