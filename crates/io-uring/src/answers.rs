@@ -1,6 +1,6 @@
 //! Answers that do not fit 32 bits: a file that was opened, metadata.
 
-use io_core::{Completion, FileFacts, FileHandle, FileKind, Metadata, Output, RawFile, Token};
+use io_core::{Completion, FileFacts, FileHandle, FileKind, InodeKey, Metadata, Output, RawFile, Token};
 use std::{
     mem::{MaybeUninit, offset_of},
     os::fd::{FromRawFd, OwnedFd},
@@ -156,9 +156,38 @@ impl Drop for Answers {
 unsafe fn adopt(fd: i32, direct: bool) -> FileHandle {
     // SAFETY: the caller's promise.
     let owner = unsafe { OwnedFd::from_raw_fd(fd) };
-    let facts = FileFacts { direct, ..FileFacts::default() };
+    let facts = facts(fd, direct);
     // SAFETY: the owner keeps the descriptor open and closes it when dropped.
     unsafe { FileHandle::from_raw(RawFile::new(fd.into()), Box::new(owner), facts) }
+}
+
+/// What the system knows of an open file without asking a server or a daemon for it (`AT_STATX_DONT_SYNC`, statx(2)): this runs where
+/// completions are reaped, and must not wait. The type of the file system stays unknown, because statfs(2) has no such flag.
+fn facts(fd: i32, direct: bool) -> FileFacts {
+    let mut room = MaybeUninit::<Statx>::uninit();
+    let (flags, path) = (libc::AT_EMPTY_PATH | libc::AT_STATX_DONT_SYNC, c"".as_ptr());
+    // SAFETY: the path is NUL-terminated, and the kernel writes at most the size of the room.
+    let answer = unsafe { libc::syscall(libc::SYS_statx, fd, path, flags, Statx::MASK, room.as_mut_ptr()) };
+    if answer != 0 {
+        return FileFacts { direct, ..FileFacts::default() };
+    }
+    // SAFETY: the kernel has filled all of it.
+    let stat = unsafe { room.assume_init_ref() };
+    let (metadata, mode) = (stat.metadata(), u32::from(stat.mode));
+    let allocated = metadata.blocks.saturating_mul(512);
+    let filled = match mode & libc::S_IFMT {
+        // A device has all its blocks; past its end a write fails and allocates nothing.
+        libc::S_IFBLK => u64::MAX,
+        libc::S_IFREG if allocated >= metadata.size => metadata.size,
+        _ => 0,
+    };
+    FileFacts {
+        direct,
+        seekable: matches!(mode & libc::S_IFMT, libc::S_IFREG | libc::S_IFBLK),
+        inode: Some(InodeKey { dev: metadata.dev, ino: metadata.ino }),
+        filled,
+        fs_magic: 0,
+    }
 }
 
 /// `struct statx` as of Linux 6.16 (`linux/stat.h`), because the C libraries lag behind the kernel. The kernel writes all of it

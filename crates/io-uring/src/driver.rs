@@ -15,6 +15,7 @@ use io_core::{
     Armed, Completion, Completions, Driver, DriverName, FileHandle, FileId, Full, OpClass, OpKind, OpSet, Progress,
     RawOp, Readiness, Token, Unavailable, Wait, errno,
 };
+use io_uring::EnterFlags;
 use std::{
     collections::VecDeque,
     fmt, io,
@@ -50,7 +51,8 @@ pub fn uring(options: UringOptions) -> Result<UringDriver, Unavailable> {
         let mut most = [options.max_bounded_workers, options.max_unbounded_workers];
         let _ = ring.submitter().register_iowq_max_workers(&mut most);
     }
-    let depth = ring.entries().min(options.depth.clamp(1, UringOptions::MAX_DEPTH));
+    let room = if ring.flags().sqpoll { ring.entries() / 2 } else { ring.entries() };
+    let depth = room.min(options.depth.clamp(1, UringOptions::MAX_DEPTH));
     let setup = Setup {
         owner_thread: ring.flags().owner_thread,
         sqpoll: ring.flags().sqpoll,
@@ -64,7 +66,7 @@ pub fn uring(options: UringOptions) -> Result<UringDriver, Unavailable> {
         memory: MemoryTable::new(options.registered_memory),
         answers: ManuallyDrop::new(Answers::new(depth)),
         ready: VecDeque::with_capacity(depth as usize),
-        cancels: Vec::with_capacity(depth as usize),
+        cancels: Vec::with_capacity(2 * depth as usize),
         signals: Arc::new(signals),
         supports: if setup.iopoll { polled(kinds) } else { kinds },
         enabled: !setup.owner_thread,
@@ -158,6 +160,10 @@ impl UringDriver {
 
     /// Operations that the kernel has and has not answered for.
     fn in_kernel(&mut self) -> u32 {
+        if self.ring.state().hidden {
+            // Finished, and only waiting for its owner; on another thread this is refused.
+            let _ = self.ring.enter(0, 0, EnterFlags::GETEVENTS, None);
+        }
         self.collect();
         self.used - self.ready.len() as u32 - self.unsubmitted()
     }
@@ -217,8 +223,16 @@ unsafe impl Driver for UringDriver {
     }
 
     fn cancel(&mut self, token: Token) {
-        // As many wishes as there can be operations; more are repetitions. A polling ring knows no cancelling.
-        if self.used > 0 && self.cancels.len() < self.setup.depth as usize && !self.setup.iopoll {
+        // A polling ring knows no cancelling.
+        if self.used == 0 || self.setup.iopoll {
+            return;
+        }
+        if self.cancels.len() == self.cancels.capacity() {
+            // Room for every operation in flight and for as many whose completion its owner has not seen; more are repetitions.
+            self.cancels.sort_unstable();
+            self.cancels.dedup();
+        }
+        if self.cancels.len() < self.cancels.capacity() {
             self.cancels.push(self.answers.internal_of(token).unwrap_or(token));
         }
     }

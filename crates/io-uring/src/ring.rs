@@ -67,6 +67,11 @@ impl Ring {
     /// The call that was refused, and its error.
     pub(crate) fn new(options: &UringOptions) -> Result<Ring, (&'static str, io::Error)> {
         let mut entries = options.depth.clamp(1, UringOptions::MAX_DEPTH).next_power_of_two().max(SMALLEST);
+        if options.sqpoll.is_some() {
+            // The polling thread gives places back a batch at a time, after the first of them may have completed: then a full depth
+            // is prepared anew beside the old one.
+            entries = (2 * entries).min(UringOptions::MAX_DEPTH);
+        }
         let mut rungs = ladder(options).into_iter().peekable();
         let mut flags = rungs.next().expect("a ladder has rungs");
         loop {
