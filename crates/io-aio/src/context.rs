@@ -154,6 +154,17 @@ fn keep_from_children(id: aio_context_t, ring: Option<&UserRing>) {
     unsafe { libc::madvise(AioRing::of(id).cast_mut().cast(), len, libc::MADV_DONTFORK) };
 }
 
+/// True if the descriptor is a directory's.
+pub(crate) fn is_directory(fd: i32) -> bool {
+    let mut answer = MaybeUninit::<libc::stat>::zeroed();
+    // SAFETY: the call fills the value, which is valid as zeros, too.
+    let answer = unsafe {
+        libc::fstat(fd, answer.as_mut_ptr());
+        answer.assume_init()
+    };
+    answer.st_mode & libc::S_IFMT == libc::S_IFDIR
+}
+
 /// Requests set up on the whole machine, and how many there may be.
 fn machine_wide() -> Option<(u64, u64)> {
     let read = |name| fs::read_to_string(name).ok()?.trim().parse().ok();
@@ -214,5 +225,13 @@ mod tests {
             assert_eq!(unavailable.code, Some(code));
         }
         assert!(refused("eventfd", libc::EMFILE).remedy.contains("RLIMIT_NOFILE"));
+    }
+
+    #[test]
+    fn directories_are_told_from_files() {
+        use std::os::fd::AsRawFd;
+        assert!(is_directory(fs::File::open("/").unwrap().as_raw_fd()));
+        assert!(!is_directory(fs::File::open("/dev/null").unwrap().as_raw_fd()));
+        assert!(!is_directory(-1));
     }
 }

@@ -2,8 +2,8 @@
 
 use crate::AioOptions;
 use crate::bell::Bell;
-use crate::context::{Context, refused};
-use crate::iocb::{encode, poll_readable, ringing};
+use crate::context::{Context, is_directory, refused};
+use crate::iocb::{encode, poll_readable, reads, ringing};
 use crate::probe;
 use crate::ring::Event;
 use crate::slots::{Slots, State};
@@ -176,8 +176,8 @@ impl AioDriver {
                     if self.slots.token_at(at) == POLL {
                         self.poll = Poll::Refused(code);
                     } else {
-                        let token = self.slots.withdraw(at);
-                        self.finished.push_back(Completion::new(token, -code));
+                        let (token, iocb) = self.slots.withdraw(at);
+                        self.finished.push_back(Completion::new(token, -reason(code, &iocb)));
                         accepted += 1;
                     }
                 }
@@ -303,6 +303,13 @@ impl AioDriver {
     }
 }
 
+/// Why an operation was refused, as the plain call says it: io_submit answers EINVAL for what has no asynchronous way to be
+/// read, which for a directory hides the reason.
+fn reason(code: i32, iocb: &iocb) -> i32 {
+    let hidden = code == errno::EINVAL && reads(iocb) && is_directory(iocb.aio_fildes as i32);
+    if hidden { errno::EISDIR } else { code }
+}
+
 // SAFETY: an operation's iocb is submitted once, and is free again only with its one completion (`Slots` asserts it), so
 // I2 and I3 are the kernel's own: it pushes an event when it has finished with memory and file. Refused operations were never
 // the kernel's. Drop waits for the kernel (io_destroy), and leaves the iocbs in place if that fails.
@@ -364,7 +371,7 @@ unsafe impl Driver for AioDriver {
             Some((iocb, State::Staged)) => {
                 let at = (self.next..self.staged.len()).find(|&at| self.staged[at] == iocb);
                 self.staged.remove(at.expect("what is staged is in the queue"));
-                let token = self.slots.withdraw(iocb);
+                let (token, _) = self.slots.withdraw(iocb);
                 self.finished.push_back(Completion::new(token, -errno::ECANCELED));
                 self.unreported += 1;
             }

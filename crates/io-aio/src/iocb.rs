@@ -79,6 +79,11 @@ pub(crate) fn rings(iocb: &iocb) -> bool {
     iocb.aio_flags & IOCB_FLAG_RESFD != 0
 }
 
+/// True for the two reads.
+pub(crate) fn reads(iocb: &iocb) -> bool {
+    [IOCB_CMD_PREAD, IOCB_CMD_PREADV].contains(&u32::from(iocb.aio_lio_opcode))
+}
+
 /// The state to begin with: the kernel refuses what has a reserved field, or one that its opcode does not use, set.
 pub(crate) const BLANK: iocb = iocb {
     aio_data: 0,

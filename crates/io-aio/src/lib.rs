@@ -14,18 +14,13 @@
 //!
 //! Sources: io_setup(2), io_submit(2), io_getevents(2), io_cancel(2), eventfd(2); `fs/aio.c` of Linux.
 //!
-#![cfg_attr(
-    target_os = "linux",
-    doc = r#"
-```no_run
-use io_core::Driver;
-
-let driver = io_aio::aio(io_aio::AioOptions { depth: 32, ..Default::default() })?;
-println!("{} takes {:?}", driver.name(), driver.supports());
-# Ok::<(), io_core::Unavailable>(())
-```
-"#
-)]
+//! ```no_run
+//! use io_core::Driver;
+//!
+//! let driver = io_aio::aio(io_aio::AioOptions { depth: 32, ..Default::default() })?;
+//! println!("{} takes {:?}", driver.name(), driver.supports());
+//! # Ok::<(), io_core::Unavailable>(())
+//! ```
 #![cfg(target_os = "linux")]
 #![deny(unsafe_code)]
 

@@ -78,11 +78,12 @@ impl Slots {
         self.states[index] = State::InFlight;
     }
 
-    /// A staged operation is not the kernel's and will not be: its iocb is free. Returns whose it was.
-    pub(crate) fn withdraw(&mut self, at: *mut iocb) -> Token {
+    /// A staged operation is not the kernel's and will not be: its iocb is free. Returns whose it was, and what it said.
+    pub(crate) fn withdraw(&mut self, at: *mut iocb) -> (Token, iocb) {
         let token = self.token_at(at);
         self.release(self.index(at.addr()), State::Staged, token);
-        token
+        // SAFETY: one of ours, which nobody writes now.
+        (token, unsafe { *at })
     }
 
     /// The kernel has answered: the iocb of that operation is free.
@@ -197,7 +198,7 @@ mod tests {
         let at_b = slots.stage(b, BLANK);
         let at_c = slots.stage(c, ringing(BLANK, bell.as_fd()));
         assert_eq!(slots.silent(), 2);
-        assert_eq!(slots.withdraw(at_a), a);
+        assert_eq!(slots.withdraw(at_a).0, a);
         assert_eq!(slots.silent(), 1);
         slots.accepted(at_b);
         slots.accepted(at_c);

@@ -411,28 +411,43 @@ mod loom_models {
         });
     }
 
-    /// Two threads in `wait` share a bell that each may silence: a wake per thread ends both.
+    fn two_that_wait(model: &Arc<Model>) -> Vec<thread::JoinHandle<()>> {
+        (0..2)
+            .map(|_| {
+                let model = model.clone();
+                thread::spawn(move || model.wait())
+            })
+            .collect()
+    }
+
+    /// One thread is on its way out, and silences the bell, while another lies down and is woken: that ring is not lost.
     #[test]
-    fn loom_waiting_threads_do_not_steal_wakes() {
+    fn loom_who_leaves_takes_no_ring_away() {
         check(|| {
             let model = Model::new();
-            let done = Arc::new(AtomicUsize::new(0));
-            let sleepers: Vec<_> = (0..2)
-                .map(|_| {
-                    let (model, done) = (model.clone(), done.clone());
-                    thread::spawn(move || {
-                        model.wait();
-                        done.fetch_add(1, Ordering::Release);
-                    })
-                })
-                .collect();
-            // A wake ends at least one wait, so two rounds end both; the second begins when the first is seen to have worked.
-            for round in 1..=2 {
-                model.publish_and_wake();
-                while done.load(Ordering::Acquire) < round {
-                    thread::yield_now();
-                }
+            let sleepers = two_that_wait(&model);
+            model.publish_and_wake();
+            while model.sleepers.is_notified() {
+                thread::yield_now();
             }
+            // The first wake has ended a wait, so there is a thread left at most, and this one is for it.
+            model.publish_and_wake();
+            for sleeper in sleepers {
+                sleeper.join().unwrap();
+            }
+        });
+    }
+
+    /// Two threads sleep on the bell: one wake ends both.
+    #[test]
+    fn loom_a_wake_ends_every_wait() {
+        check(|| {
+            let model = Model::new();
+            let sleepers = two_that_wait(&model);
+            while model.sleepers.0.load(Ordering::Relaxed) != 2 * WAITER {
+                thread::yield_now();
+            }
+            model.publish_and_wake();
             for sleeper in sleepers {
                 sleeper.join().unwrap();
             }

@@ -60,6 +60,12 @@ impl Blocks {
         Op::read(&self.file, AlignedBuf::with_capacity(BLOCK), (block * BLOCK) as u64)
     }
 
+    /// True if reads have to be aligned. tmpfs takes O_DIRECT and does not mean it.
+    pub(crate) fn is_strict(&self) -> bool {
+        const TMPFS: i64 = 0x0102_1994;
+        self.file.facts().direct && self.file.facts().fs_magic != TMPFS
+    }
+
     /// What the file holds now, read past the driver.
     pub(crate) fn now(&self) -> Vec<u8> {
         self.disk.contents("blocks").expect("the file is there")

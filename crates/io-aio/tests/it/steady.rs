@@ -100,7 +100,8 @@ fn no_system_call_but_two() {
         readiness.wake();
         readiness.wake();
         driver.submit(Wait::Forever, &mut out).expect("the channel works");
-        // SAFETY: the only way out that the filter leaves.
-        unsafe { libc::_exit(0) };
+        // Not through `_exit`: a sanitizer takes calls of its own to functions that do not return.
+        // SAFETY: the only way out that the filter leaves; no memory is passed.
+        unsafe { libc::syscall(libc::SYS_exit_group, 0) };
     });
 }
