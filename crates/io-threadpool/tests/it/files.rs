@@ -1,6 +1,6 @@
 //! Open, close, and the facts of open files.
 
-use crate::{file_with, output, result, run, scratch};
+use crate::{file_with, result, run, scratch};
 use io_core::{FileFacts, FileHandle, Op, OpenOptions, Output, errno};
 use io_testkit::nobodys_file;
 use std::{fs, path::Path};
@@ -120,6 +120,7 @@ fn new_files_have_their_mode_and_are_not_inherited() {
 #[cfg(target_os = "linux")]
 mod linux {
     use super::*;
+    use crate::output;
     use io_testkit::{confine::Confinement, in_child, skip};
     use std::os::unix::fs::{MetadataExt, OpenOptionsExt};
 

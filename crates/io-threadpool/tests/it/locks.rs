@@ -1,9 +1,15 @@
 //! Byte-range locks, between opens of one process where they belong to the open file, and between processes.
 
-use crate::{file_with, output, result};
-use io_core::{FileFacts, FileHandle, LockHolder, Op, OpenOptions, Output, errno};
+use crate::{file_with, result};
+use io_core::{FileFacts, Op, OpenOptions, errno};
 use io_testkit::nobodys_file;
+#[cfg(any(target_os = "linux", target_vendor = "apple"))]
+use {
+    crate::output,
+    io_core::{FileHandle, LockHolder, Output},
+};
 
+#[cfg(any(target_os = "linux", target_vendor = "apple"))]
 fn holder(file: &FileHandle, offset: u64, len: u64, exclusive: bool) -> Option<LockHolder> {
     match output(Op::query_lock(file, offset, len, exclusive)) {
         Output::Lock(holder) => holder,

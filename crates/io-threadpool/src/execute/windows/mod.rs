@@ -34,9 +34,10 @@ use windows_sys::{
     core::BOOL,
 };
 
-/// A file's number as the handle it is. One that is none is `ERROR_INVALID_HANDLE`, which the floors above call `EBADF`.
+/// A file's number as the handle it is. One that is none is `ERROR_INVALID_HANDLE`, which the floors above call `EBADF`;
+/// the negative ones would name this process and this thread.
 fn handle(file: RawFile) -> HANDLE {
-    file.get() as isize as HANDLE
+    file.get().max(0) as isize as HANDLE
 }
 
 /// The code of the call that has just failed.
