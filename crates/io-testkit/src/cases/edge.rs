@@ -264,14 +264,16 @@ pub fn short_waits_beside_slow_operations(cx: &Cx<'_>) {
         let mut bench = cx.bench(16);
         let contents = pattern(11, 64 * BLOCK);
         let (_, file) = cx.file(mode, &contents);
-        for round in 0..10 {
+        for round in 1..=10 {
             for _ in 0..16 {
                 bench.start(Op::read(&file, AlignedBuf::with_capacity(64 * BLOCK), 0));
             }
-            let begun = Instant::now();
+            // Longer and longer, for clocks that only waiting moves.
+            let (begun, mut longer) = (Instant::now(), 0);
             while bench.in_flight() > 0 {
                 let one = Instant::now();
-                bench.reap(Wait::AtMost(Duration::from_micros(round)));
+                bench.reap(Wait::AtMost(Duration::from_micros(longer)));
+                longer += round;
                 assert!(one.elapsed() < Duration::from_secs(10));
                 assert!(begun.elapsed() < cx.patience(), "{} never came", bench.in_flight());
             }
