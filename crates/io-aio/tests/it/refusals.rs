@@ -2,7 +2,7 @@
 
 use crate::fixture::{Blocks, bench, options};
 use io_aio::{AioOptions, aio};
-use io_core::{Driver, DriverName, Unavailable, Wait, errno};
+use io_core::{Driver, DriverName, Progress, Unavailable, Wait, errno};
 use io_testkit::confine::{Confinement, is_root};
 use io_testkit::{BLOCK, in_child, skip};
 use std::fs;
@@ -54,7 +54,7 @@ fn submission_refused_afterwards() {
         let mut bench = bench(options(4));
         bench.start(blocks.read(0));
         bench.wait_all();
-        refuse_from_now_on(libc::SYS_io_submit);
+        refuse_from_now_on(libc::SYS_io_submit, libc::EPERM);
         bench.take_done();
         for block in 0..4 {
             bench.start(blocks.read(block));
@@ -67,13 +67,36 @@ fn submission_refused_afterwards() {
     });
 }
 
-fn refuse_from_now_on(call: i64) {
+fn refuse_from_now_on(call: i64, errno: i32) {
     use seccompiler::{BpfProgram, SeccompAction, SeccompFilter};
     let arch = std::env::consts::ARCH.try_into().expect("an architecture with seccomp");
     let rules = std::collections::BTreeMap::from([(call, Vec::new())]);
-    let action = SeccompAction::Errno(libc::EPERM as u32);
+    let action = SeccompAction::Errno(errno as u32);
     let filter = SeccompFilter::new(rules, SeccompAction::Allow, action, arch).expect("a filter");
     seccompiler::apply_filter(&BpfProgram::try_from(filter).expect("a program")).expect("seccomp");
+}
+
+/// The kernel pushes back: what it does not take stays staged, nobody sleeps beside it, and it can still be cancelled.
+/// Elsewhere EAGAIN failed the batch, or spun inside the driver for ever.
+#[test]
+fn pushed_back() {
+    in_child!("eagain", Confinement::none(), || {
+        let blocks = Blocks::new(4);
+        let mut bench = bench(options(4));
+        let first = bench.run(blocks.read(0));
+        blocks.assert_read(0, first.0, first.1);
+        refuse_from_now_on(libc::SYS_io_submit, libc::EAGAIN);
+        let tokens: Vec<_> = (0..4).map(|block| bench.start(blocks.read(block))).collect();
+        for wait in [Wait::No, Wait::AtMost(std::time::Duration::from_secs(100)), Wait::Forever] {
+            assert_eq!(bench.reap(wait), Progress { accepted: 0, staged: 4 });
+        }
+        assert!(bench.try_start(blocks.read(0)).is_err(), "what is staged counts");
+        for (cancelled, &token) in tokens.iter().enumerate() {
+            bench.cancel(token);
+            assert_eq!(bench.reap(Wait::Forever), Progress { accepted: 1, staged: 3 - cancelled as u32 });
+            assert_eq!(bench.take(token).map(|done| done.result), Some(-errno::ECANCELED));
+        }
+    });
 }
 
 /// Cancelling is a wish: without the call for it the operation completes in full.
