@@ -9,6 +9,10 @@ use std::{collections::VecDeque, fmt, io, sync::Arc, task::Waker, time::Duration
 /// Waits longer than this (a year) are waits for ever: the clock does not jump to the end of time.
 const FOR_EVER: Duration = Duration::from_secs(365 * 24 * 60 * 60);
 
+/// The least virtual time that a wait takes, in nanoseconds: systems round up as well, and a loop of waits for no time at all
+/// gets somewhere.
+const WAIT_MIN: u64 = 1000;
+
 /// What meets an operation that is cancelled while it is pushed back.
 const CANCELLED: Option<Fault> = Some(Fault::Errno(errno::ECANCELED));
 
@@ -194,7 +198,7 @@ impl SimReadiness {
     fn sleep(&self, at_most: Option<Duration>, mut look: impl FnMut(&mut World) -> bool) {
         let clock = &self.shared.clock;
         let at_most = at_most.filter(|&at_most| at_most < FOR_EVER);
-        let until = at_most.map(|at_most| clock.nanos().saturating_add(nanos(at_most)));
+        let until = at_most.map(|at_most| clock.nanos().saturating_add(nanos(at_most).max(WAIT_MIN)));
         loop {
             if self.bell.take_wake() {
                 return;

@@ -2,7 +2,8 @@
 //!
 //! Each change survives or vanishes as a whole, in any combination that makes sense:
 //!
-//! - Changes of the same name, or of the same inode, survive in order: a later one only with the earlier ones.
+//! - Changes of the same name survive in order: a later one only with the earlier ones. That ties the changes of one file, too,
+//!   because each starts from the name that the one before has left.
 //! - A rename is one change: afterwards there is the old name or the new one, never neither and never both. It survives only
 //!   together with the making of the directories that it leads into, because otherwise there would be neither.
 //! - A directory's removal survives only if what emptied it does, and moves of directories survive in order, so that no
@@ -154,7 +155,6 @@ impl Journal {
 #[derive(Default)]
 struct RestsOn {
     names: BTreeSet<Name>,
-    subjects: BTreeSet<u64>,
     /// Directories that changes were in.
     dirs: BTreeSet<u64>,
     /// Directories that have to have been emptied.
@@ -167,7 +167,6 @@ struct RestsOn {
 impl RestsOn {
     fn add(&mut self, change: &Change, leads: bool) {
         self.names.extend(change.names().into_iter().flatten().cloned());
-        self.subjects.extend(change.subjects().into_iter().flatten());
         self.dirs.extend(change.dirs());
         self.removed.extend(change.removes);
         self.moved_dir |= change.moves_dir;
@@ -178,7 +177,6 @@ impl RestsOn {
 
     fn tied(&self, change: &Change) -> bool {
         change.names().into_iter().flatten().any(|name| self.names.contains(name))
-            || change.subjects().into_iter().flatten().any(|ino| self.subjects.contains(&ino))
             || (self.moved_dir && change.moves_dir)
     }
 

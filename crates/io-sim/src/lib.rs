@@ -13,8 +13,8 @@
 //! - It takes effect at one moment between its acceptance and its completion, drawn from the seed. A sync therefore covers what
 //!   had completed before it was submitted, and what came later only by luck. Operations overtake one another.
 //! - A write's bytes are taken, and a read's bytes are put into its memory, anywhere in that time, as early as acceptance or as
-//!   late as the moment when the completion is pushed: who frees a buffer early meets AddressSanitizer, and a file that is closed
-//!   too early answers `EBADF`.
+//!   late as the moment when the completion is pushed: who frees a buffer early meets AddressSanitizer, who changes the bytes of a
+//!   write in flight meets a panic, and a file that is closed too early answers `EBADF`.
 //! - It is slow; its transfer is short; it is pushed back at submit ([`SimOptions`]). It fails with any error code, loses its
 //!   sync, or never completes ([`Fault`], by rule).
 //! - A cancel request comes in time or too late. In time: `ECANCELED`, and nothing has happened.
@@ -59,11 +59,13 @@
 //! # Time
 //!
 //! [`SimClock`] moves in [`Driver::submit`](io_core::Driver::submit) and [`Readiness::wait`](io_core::Readiness::wait), and there
-//! only while they wait: to the next event, or to the end of the wait. [`Readiness::subscribe`](io_core::Readiness::subscribe) on
-//! an armed driver moves it to the driver's next completion, because who subscribes is about to sleep. `Wait::No` does what is
-//! due and moves nothing (but see [`SimOptions::tick`]). A wait for ever with nothing left that could happen by itself (nothing is in flight, or all of it is
-//! wedged) really sleeps, until a wake or a release comes from another thread; because a test without another thread would hang
-//! there, it comes back empty-handed after [`SimOptions::idle_max`] of real time. There is no descriptor to poll.
+//! only while they wait: to the next event, or to the end of the wait (a microsecond at least).
+//! [`Readiness::subscribe`](io_core::Readiness::subscribe) on an armed driver moves it to the driver's next completion, because who
+//! subscribes is about to sleep. `Wait::No` does what is due and moves nothing (but see [`SimOptions::tick`]).
+//!
+//! A wait for ever with nothing left that could happen by itself (nothing is in flight, or all of it is wedged) really sleeps,
+//! until a wake or a release comes from another thread; because a test without another thread would hang there, it comes back
+//! empty-handed after [`SimOptions::idle_max`] of real time. There is no descriptor to poll.
 //!
 //! # Crash tests
 //!

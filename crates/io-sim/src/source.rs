@@ -43,6 +43,20 @@ impl Copied {
     }
 }
 
+impl Copied {
+    /// True if a write's memory still holds what was copied from it.
+    pub(crate) fn is_still_in(&self, lent: &Lent) -> bool {
+        let mut left = &self.bytes[..];
+        let mut same = true;
+        lent.take(left.len() as u64, |piece| {
+            let (now, later) = left.split_at(piece.len());
+            same &= now == piece;
+            left = later;
+        });
+        same
+    }
+}
+
 impl<'a> Source<'a> {
     pub(crate) fn op(self) -> &'a RawOp {
         match self {

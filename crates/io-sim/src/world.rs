@@ -397,7 +397,10 @@ impl World {
 
     /// Puts the answers where they belong. The way to the lent memory ends here, before the completion is pushed (I3).
     fn deliver(&mut self, op: u64, flight: Flight) -> Completion {
-        let Flight { driver, token, lent, result, data, output, .. } = flight;
+        let Flight { driver, token, lent, copied, result, data, output, .. } = flight;
+        // Bytes that were taken early are looked at once more, as late as may be.
+        let still = copied.is_none_or(|copied| copied.is_still_in(&lent));
+        assert!(still, "the memory of a write was changed while it was in flight: {:?}", lent.op());
         if let Some(mut data) = data {
             lent.filler()(&data);
             data.clear();

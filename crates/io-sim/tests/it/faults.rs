@@ -337,3 +337,28 @@ fn a_broken_driver_says_so_and_another_one_goes_on() {
     done(&disk, Op::read(&file, vec![0; 512], 0));
     Bench::abandon(broken);
 }
+
+/// Breaking the promise of `prepare` on purpose, in the one way that stays within Rust's rules: through a cell.
+#[test]
+fn changing_a_write_in_flight_is_noticed() {
+    use io_core::{FileRef, RawOp, Token};
+    use std::{cell::Cell, panic::AssertUnwindSafe};
+    let noticed = (0..20).filter(|&seed| {
+        let disk = SimDisk::new(SimOptions::seeded(seed));
+        disk.write_file("/f", b"").unwrap();
+        let file = open(&disk, "/f");
+        let at: FileRef = file.at();
+        let bytes: Vec<Cell<u8>> = vec![Cell::new(1); 512];
+        let write =
+            RawOp::Write { file: at, buf: bytes.as_ptr().cast(), len: 512, offset: 0, flags: RwFlags::NONE, ioprio: 0 };
+        let (mut driver, mut out) = (disk.driver(1), io_core::Completions::with_limit(1));
+        // SAFETY: memory and file outlive the driver. That nobody mutates the memory is what is broken below, in this thread
+        // and between the driver's calls, so no reference to the bytes is alive then.
+        unsafe { driver.prepare(Token::new(0, 0), &write) }.unwrap();
+        driver.submit(Wait::No, &mut out).unwrap();
+        bytes[511].set(2);
+        std::panic::catch_unwind(AssertUnwindSafe(|| driver.submit(Wait::Forever, &mut out))).is_err()
+    });
+    let noticed = noticed.count();
+    assert!((5..20).contains(&noticed), "{noticed} of 20: whenever the bytes were taken early");
+}

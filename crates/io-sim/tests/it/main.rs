@@ -7,5 +7,6 @@ mod faults;
 mod files;
 mod kit;
 mod log;
+mod names;
 mod time;
 mod trace;

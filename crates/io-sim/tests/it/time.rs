@@ -180,8 +180,10 @@ fn sleeping_outside_the_driver_moves_time_to_its_completion() {
     let readiness = bench.driver().readiness();
     bench.start(Op::read(&file, vec![0; 10], 0));
     bench.reap(Wait::No);
-    readiness.wait(Some(Duration::from_nanos(1)));
-    assert_eq!(disk.now(), Duration::from_nanos(1));
+    readiness.wait(Some(Duration::from_micros(5)));
+    assert_eq!(disk.now(), Duration::from_micros(5));
+    readiness.wait(Some(Duration::ZERO));
+    assert_eq!(disk.now(), Duration::from_micros(6), "no wait takes no time at all");
     readiness.wait(None);
     bench.reap(Wait::No);
     assert_eq!(bench.ready(), 1);
