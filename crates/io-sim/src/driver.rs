@@ -107,7 +107,7 @@ impl SimDriver {
 }
 
 // SAFETY: memory and files of an operation are touched through its `Lent` only. That is dropped before the completion is pushed
-// (`World::reap`), and with it dies the last way there (I3); a driver that is dropped takes its `Lent`s out of the disk first.
+// (`World::deliver`), and with it dies the last way there (I3); a driver that is dropped takes its `Lent`s out of the disk first.
 unsafe impl Driver for SimDriver {
     fn name(&self) -> DriverName {
         DriverName::Sim
