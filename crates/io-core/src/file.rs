@@ -108,10 +108,23 @@ struct Inner {
 
 impl Drop for Inner {
     fn drop(&mut self) {
-        if !*self.closed.get_mut() {
-            // SAFETY: dropped here and nowhere else.
-            unsafe { ManuallyDrop::drop(&mut self.owner) }
+        // SAFETY: taken here and nowhere else.
+        let owner = unsafe { ManuallyDrop::take(&mut self.owner) };
+        if *self.closed.get_mut() {
+            forget_closed(owner);
         }
+    }
+}
+
+/// Frees the owner's memory without closing the file again. Of owners of other types only they themselves know what is memory and
+/// what is the file: they are left as they are.
+fn forget_closed(owner: Box<dyn Any + Send + Sync>) {
+    match owner.downcast::<std::fs::File>() {
+        #[cfg(unix)]
+        Ok(file) => drop(std::os::fd::IntoRawFd::into_raw_fd(*file)),
+        #[cfg(windows)]
+        Ok(file) => drop(std::os::windows::io::IntoRawHandle::into_raw_handle(*file)),
+        Err(owner) => std::mem::forget(owner),
     }
 }
 
