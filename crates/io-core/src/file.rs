@@ -119,6 +119,11 @@ impl Drop for Inner {
 /// Frees the owner's memory without closing the file again. Of owners of other types only they themselves know what is memory and
 /// what is the file: they are left as they are.
 fn forget_closed(owner: Box<dyn Any + Send + Sync>) {
+    #[cfg(unix)]
+    let owner = match owner.downcast::<std::os::fd::OwnedFd>() {
+        Ok(fd) => return drop(std::os::fd::IntoRawFd::into_raw_fd(*fd)),
+        Err(owner) => owner,
+    };
     match owner.downcast::<std::fs::File>() {
         #[cfg(unix)]
         Ok(file) => drop(std::os::fd::IntoRawFd::into_raw_fd(*file)),
