@@ -6,7 +6,6 @@
 use crate::{
     inflight::{Carrier, Inflight},
     order,
-    slots::Slots,
     stats::Where,
     trace::event_warn,
 };
@@ -97,8 +96,8 @@ impl<S: Carrier> Inflight<S> {
     /// driver would use the depth up for ever.
     pub(crate) fn renew_slots(&mut self) {
         if self.death.slots > 0 && self.death.names.is_empty() && self.slots.used() == self.death.slots {
-            let depth = self.slots.depth();
-            self.slots = ManuallyDrop::new(Slots::new(depth)); // the old one is not dropped
+            let next = self.slots.successor();
+            self.slots = ManuallyDrop::new(next); // the old one is not dropped
             self.death.slots = 0;
         }
     }

@@ -22,6 +22,14 @@ impl<T> Slots<T> {
         Slots { slots: (0..depth).map(|_| Slot { generation: 0, value: None }).collect(), free: (0..depth).collect() }
     }
 
+    /// An empty table that takes over from this one: no token of this one is used again (I4).
+    pub(crate) fn successor(&self) -> Slots<T> {
+        let generation = self.slots.iter().map(|slot| slot.generation).max().unwrap_or(0);
+        let mut next = Slots::new(self.depth());
+        next.slots.iter_mut().for_each(|slot| slot.generation = generation);
+        next
+    }
+
     pub(crate) fn depth(&self) -> u32 {
         self.slots.len() as u32
     }
@@ -102,6 +110,21 @@ mod tests {
         assert_eq!(slots.get_mut(b), Some(&mut 'b'));
         assert_eq!(slots.remove(b), Some('b'));
         assert_eq!((slots.free(), slots.used()), (1, 1));
+    }
+
+    #[test]
+    fn a_successor_uses_no_token_again() {
+        let mut slots = Slots::new(2);
+        let token = |slots: &mut Slots<char>| slots.insert_with(|| 'x').unwrap().0;
+        let mut seen = Vec::new();
+        for _ in 0..7 {
+            seen.push(token(&mut slots));
+            slots.remove(seen[seen.len() - 1]);
+        }
+        let mut next = slots.successor();
+        let new = [token(&mut next), token(&mut next)];
+        assert!(new.iter().all(|token| !seen.contains(token)));
+        assert!(seen.iter().all(|&token| next.get_mut(token).is_none()));
     }
 
     #[test]
