@@ -19,6 +19,8 @@ const GRACE: Duration = Duration::from_secs(1);
 pub(crate) struct Death {
     /// Why, and until when completions may still come.
     died: Option<(i32, Duration)>,
+    /// Nothing may begin any more, wherever.
+    closed: bool,
     /// Lost operations whose owner was not told yet.
     names: Vec<Token>,
     /// Slots that are lost in the current table.
@@ -29,6 +31,15 @@ impl Death {
     #[inline]
     pub(crate) fn is_dead(&self) -> bool {
         self.died.is_some()
+    }
+
+    /// What an operation answers that would have to begin now, if it may not: there is nobody to do it.
+    fn refuses(&self, pool: bool) -> Option<i32> {
+        let (reason, _) = self.died?;
+        if self.closed {
+            return Some(errno::ECANCELED);
+        }
+        (!pool).then_some(reason)
     }
 
     fn is_over(&self, now: Duration) -> bool {
@@ -76,12 +87,23 @@ impl<S: Carrier> Inflight<S> {
         }
     }
 
-    /// Gives up on everything in flight at once, as if the driver had died: for a shutdown that must not wait.
+    /// Gives up on everything at once: for a shutdown that must not wait. What the driver or the pool holds is lost as if the
+    /// driver had died. What they have not begun answers `ECANCELED`, like everything that is accepted from here on.
     pub fn abandon(&mut self) {
         if !self.death.is_dead() {
             self.die(&io::Error::from_raw_os_error(errno::ECANCELED));
         }
-        self.quarantine(|at| at == Where::Driver);
+        self.death.closed = true;
+        self.quarantine(|at| matches!(at, Where::Driver | Where::Offload));
+        self.cancel_what_waits_here();
+    }
+
+    /// Answers an operation that nobody is left to do; `false`: somebody is.
+    #[cold]
+    pub(crate) fn refuse(&mut self, token: Token) -> bool {
+        let Some(code) = self.death.refuses(self.has_pool()) else { return false };
+        self.answer_here(token, code);
+        true
     }
 
     /// Names one operation whose completion will never come, and the reason. Its memory is not given back.

@@ -280,6 +280,9 @@ impl<S: Carrier> Inflight<S> {
     /// Stages what is left of an operation, with the driver or with the pool.
     #[inline]
     fn stage(&mut self, token: Token) {
+        if self.death.is_dead() && self.refuse(token) {
+            return;
+        }
         let flight = self.slots.get_mut(token).expect("staged by who holds it");
         let op = flight.carrier.op_mut();
         let pool = flight.to_pool || self.death.is_dead() || !self.supports.contains(op.kind(), op.class());
@@ -554,21 +557,35 @@ impl<S: Carrier> Inflight<S> {
             Where::Quarantine => false,
         };
         if ends_here {
-            self.slots.get_mut(token).expect("looked up above").at = Where::Pause;
-            self.verdicts.push_back((token, Verdict::Code(errno::ECANCELED)));
+            self.answer_here(token, errno::ECANCELED);
         }
     }
 }
 
 impl<S: Carrier> Inflight<S> {
-    /// Cancels what is neither with the driver nor with the pool, and drops the answers. Changes among it were not done, or not
-    /// all of them: whoever waits for them, on whatever core, has to hear that.
-    fn end_what_waits_here(&mut self) {
+    pub(crate) fn has_pool(&self) -> bool {
+        self.offload.is_some()
+    }
+
+    /// The core itself answers an operation that nobody else holds.
+    pub(crate) fn answer_here(&mut self, token: Token, code: i32) {
+        self.slots.get_mut(token).expect("looked up by the caller").at = Where::Pause;
+        self.verdicts.push_back((token, Verdict::Code(code)));
+    }
+
+    /// Cancels what is neither with the driver nor with the pool.
+    pub(crate) fn cancel_what_waits_here(&mut self) {
         let waits = |at| matches!(at, Where::Order | Where::Pause);
         let waiting: Vec<_> = self.slots.iter().filter(|(_, f)| waits(f.at)).map(|(token, _)| token).collect();
         for token in waiting {
             self.cancel(token);
         }
+    }
+
+    /// Ends what is neither with the driver nor with the pool, without telling anybody here. Changes among it were not done, or
+    /// not all of them: whoever waits for them, on whatever core, has to hear that.
+    fn end_what_waits_here(&mut self) {
+        self.cancel_what_waits_here();
         while let Some((token, verdict)) = self.verdicts.pop_front() {
             drop(self.finish_by(token, verdict));
         }

@@ -198,8 +198,8 @@ struct Turn<T, L: AIOEventListener<Request = T>> {
     options: LoopOptions,
     /// A request that did not fit; nothing is taken from the channel before it.
     held: Option<T>,
-    /// When the loop was told to end.
-    stopping: Option<Instant>,
+    /// When the loop was told to end, on the core's clock.
+    stopping: Option<Duration>,
     stats: AIOStats,
     rounds: u32,
     staged_direct: u32,
@@ -244,7 +244,7 @@ impl<T, L: AIOEventListener<Request = T>> Turn<T, L> {
     fn stop(&mut self) {
         if self.stopping.is_none() {
             self.gate.close();
-            self.stopping = Some(Instant::now());
+            self.stopping = Some(self.core.now());
         }
     }
 
@@ -265,8 +265,8 @@ impl<T, L: AIOEventListener<Request = T>> Turn<T, L> {
     fn submit(&mut self) {
         let wait = if self.must_not_sleep() {
             Wait::No
-        } else if let (Some(since), Some(drain)) = (self.stopping, self.options.drain) {
-            Wait::AtMost(drain.saturating_sub(since.elapsed()))
+        } else if let Some(left) = self.left_to_drain() {
+            Wait::AtMost(left)
         } else {
             Wait::Forever
         };
@@ -326,14 +326,22 @@ impl<T, L: AIOEventListener<Request = T>> Turn<T, L> {
         self.listener.on_stats(&self.stats);
     }
 
+    /// How long what is in flight is waited for; `None`: as long as it takes.
+    fn left_to_drain(&self) -> Option<Duration> {
+        let (since, drain) = (self.stopping?, self.options.drain?);
+        Some(drain.saturating_sub(self.core.now().saturating_sub(since)))
+    }
+
     fn nothing_left(&self) -> bool {
         self.queue.is_empty() && self.held.is_none() && self.core.in_flight() == 0
     }
 
     /// The loop ends when it was told to, all senders are out of the channel, and everything in it is answered.
     fn is_over(&mut self) -> bool {
-        let Some(since) = self.stopping else { return false };
-        if self.options.drain.is_some_and(|drain| since.elapsed() >= drain) && self.core.in_flight() > 0 {
+        if self.stopping.is_none() {
+            return false;
+        }
+        if self.left_to_drain() == Some(Duration::ZERO) && !self.nothing_left() {
             self.core.abandon();
             self.complete();
         }

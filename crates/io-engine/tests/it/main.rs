@@ -7,7 +7,10 @@ mod random;
 mod world;
 
 mod cancel;
+mod death;
 mod errnos;
 mod inodes;
+mod listener;
+mod looping;
 mod order;
 mod transfers;

@@ -1,23 +1,15 @@
 //! A sync comes behind the writes it covers and tells what became of them; what failed once stays failed (I8).
 
 use crate::{
-    puppet::{Cancels, Puppet, Reply},
     transfers::spy,
     world::{World, accept, answers, code, core, data, drain, nothing, room, run, turn},
 };
 use io_engine::{
-    Finished, Inflight, SyncFailed, Where,
-    core::{FileFacts, FileHandle, InodeKey, Op, OpKind, OpenOptions, RawFile, RwFlags, Wait, errno},
+    SyncFailed, Where,
+    core::{FileHandle, Op, OpKind, OpenOptions, RwFlags, Wait, errno},
 };
-use io_testkit::{Fault, Rule, pattern};
-use std::{
-    io,
-    sync::{
-        Arc,
-        atomic::{AtomicU64, Ordering},
-    },
-    time::Duration,
-};
+use io_testkit::{Fault, Rule};
+use std::{io, time::Duration};
 
 every_driver!(
     a_sync_waits_for_earlier_writes,
@@ -39,10 +31,12 @@ every_driver!(
 #[track_caller]
 pub fn sticky(result: &io::Result<usize>) -> SyncFailed {
     let error = result.as_ref().expect_err("this inode has failed before");
-    *error
-        .get_ref()
-        .and_then(|e| e.downcast_ref::<SyncFailed>())
-        .unwrap_or_else(|| panic!("another error than the sticky one: {error:?}"))
+    let code = sticky_code(error).unwrap_or_else(|| panic!("another error than the sticky one: {error:?}"));
+    SyncFailed { code }
+}
+
+pub fn sticky_code(error: &io::Error) -> Option<i32> {
+    error.get_ref().and_then(|e| e.downcast_ref::<SyncFailed>()).map(|failed| failed.code)
 }
 
 fn sync_of(kind: OpKind, file: &FileHandle) -> Op {

@@ -254,6 +254,13 @@ impl Strings {
         self.0.bell.notify_all();
     }
 
+    /// All held operations answer this.
+    pub fn release_held_with(&self, result: i32) {
+        for token in self.flying() {
+            self.answer(token, result);
+        }
+    }
+
     /// What is in flight, in the order of submission.
     pub fn flying(&self) -> Vec<Token> {
         self.0.lock().flying.iter().map(|&(token, _)| token).collect()
@@ -432,6 +439,9 @@ unsafe impl Driver for Puppet {
             };
             let mut state =
                 self.shared.sleep(state, at_most, |state| !state.ready.is_empty() || state.broken.is_some());
+            if let Some((code, _)) = state.broken {
+                return Err(io::Error::from_raw_os_error(code));
+            }
             reap(&mut state);
         }
         Ok(progress)

@@ -22,7 +22,7 @@ use std::{
 };
 
 /// How long a test waits for what must come before it says that it is lost.
-pub const PATIENCE: Duration = Duration::from_secs(60);
+pub const PATIENCE: Duration = Duration::from_secs(30);
 /// How long a test watches that something does not come.
 pub const A_WHILE: Duration = Duration::from_millis(30);
 
