@@ -225,13 +225,24 @@ impl AioDriver {
         answer.map_err(io::Error::from_raw_os_error)
     }
 
+    /// Makes sure that the poll is in flight, before a sleep. It may have fired for a poke that came late, after the sleep that
+    /// it was to end. `false`: the kernel pushes back, and nothing could end the sleep in time.
+    fn is_wakeable(&mut self) -> io::Result<bool> {
+        if self.poll == Poll::Idle {
+            self.stage_poll();
+            self.push();
+        }
+        match self.poll {
+            Poll::InFlight => Ok(true),
+            Poll::Refused(code) => Err(io::Error::from_raw_os_error(code)),
+            Poll::Idle | Poll::Staged => Ok(false),
+        }
+    }
+
     /// Sleeps until a completion, a wake, or the end of the time.
     fn sleep(&mut self, at_most: Option<Duration>, out: &mut Completions) -> io::Result<()> {
-        match self.poll {
-            Poll::InFlight => {}
-            Poll::Refused(code) => return Err(io::Error::from_raw_os_error(code)),
-            // The kernel pushes back, and nothing could end this sleep in time.
-            Poll::Idle | Poll::Staged => return Ok(()),
+        if !self.is_wakeable()? {
+            return Ok(());
         }
         let deadline = at_most.and_then(|time| Instant::now().checked_add(time));
         if !self.bell.sleepers().begin_submit() {
@@ -267,13 +278,8 @@ impl AioDriver {
             if out.len() > before || over || self.bell.sleepers().is_notified() {
                 return Ok(());
             }
-            if self.poll == Poll::Idle {
-                // It fired for a poke that came late, after the sleep that it was to end. Arm it again and go on sleeping.
-                self.stage_poll();
-                self.push();
-                if self.poll != Poll::InFlight {
-                    return Ok(());
-                }
+            if !self.is_wakeable()? {
+                return Ok(());
             }
         }
     }

@@ -206,8 +206,10 @@ fn machine_wide_the_limit_of_requests() {
     limit.set(aio_nr() + 100);
     let blocks = Blocks::new(4);
     let mut small = bench(options(256));
-    assert_eq!(small.driver().depth(), 64);
-    for block in 0..64 {
+    // 64, unless somebody else on the machine takes of it in the same moment.
+    let depth = small.driver().depth();
+    assert!((8..=64).contains(&depth), "{depth}");
+    for block in 0..depth as usize {
         small.start(blocks.read(block % 4));
     }
     assert!(small.try_start(blocks.read(0)).is_err());
