@@ -131,8 +131,12 @@ impl Grave {
         protect(self.ptr.as_ptr(), len, libc::PROT_READ);
         // SAFETY: readable since the line above; the graveyard's lock keeps others from sealing it again.
         let bytes = unsafe { std::slice::from_raw_parts(self.ptr.as_ptr(), len) };
-        let at = bytes.iter().position(|&byte| byte != CANARY);
-        let found = at.map(|at| {
+        // Page by page: a comparison of slices is quick in a build without optimizations, too.
+        let intact = [CANARY; 4096];
+        let page = bytes.chunks(intact.len()).position(|chunk| *chunk != intact[..chunk.len()]);
+        let found = page.map(|page| {
+            let page = page * intact.len();
+            let at = page + bytes[page..].iter().position(|&byte| byte != CANARY).expect("the page differs");
             let value = bytes[at];
             format!("byte {at} of a released buffer of {len} bytes was written after its release ({value:#04x})")
         });

@@ -17,6 +17,7 @@ mod rig;
 mod skip;
 
 pub mod cases;
+pub mod model;
 
 #[allow(unsafe_code)] // the bench is a core: the only caller of `prepare`
 mod bench;

@@ -52,6 +52,9 @@ pub fn released_buffers_are_left_alone(cx: &Cx<'_>) {
             }
             for done in bench.take_done() {
                 assert_eq!(done.result as u64, done.op.len());
+                let at = done.op.offset() as usize;
+                let buf = done.op.into_buf::<GuardBuf>().unwrap();
+                assert_same("its bytes", &buf, &contents[at..at + buf.len()]);
             }
         }
         bench.wait_all();

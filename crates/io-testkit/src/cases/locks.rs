@@ -90,6 +90,7 @@ pub fn a_lock_ends_with_its_file(cx: &Cx<'_>) {
     for _ in 0..5 {
         let (first, second) = two_handles(cx);
         assert_eq!(lock(&mut bench, &first, 0, 0, true), 0);
+        assert_eq!(lock(&mut bench, &second, 0, 0, true), -errno::EAGAIN);
         drop(first);
         assert_eq!(lock(&mut bench, &second, 0, 0, true), 0);
     }

@@ -12,3 +12,4 @@ use io_testkit::RealRig;
 const REFERENCE: DriverName = DriverName::Other("reference");
 
 io_testkit::conformance!(plain, RealRig::new(REFERENCE, reference::open));
+io_testkit::properties!(model, RealRig::new(REFERENCE, reference::open));

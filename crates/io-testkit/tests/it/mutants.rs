@@ -6,7 +6,7 @@ use io_core::{
     Armed, Completion, Completions, Driver, DriverName, FileHandle, Full, OpSet, Progress, RawOp, Readiness, Token,
     Unavailable, Wait, errno,
 };
-use io_testkit::{Disk, Rig, cases, real_disks, run_case};
+use io_testkit::{Disk, Rig, cases, model::check_histories, real_disks, run_case};
 use std::{
     collections::{HashMap, VecDeque},
     io,
@@ -28,6 +28,7 @@ enum Bug {
     WaitsWithoutRoom,
     ComesBackEarly,
     TouchesReadData,
+    WritesElsewhere,
     ShortIsWhole,
     EofIsAnError,
     ErrnoIsPositive,
@@ -60,6 +61,7 @@ const CAUGHT_BY: &[(Bug, &[&str])] = &[
     (Bug::WaitsWithoutRoom, &["without_room_it_does_not_wait"]),
     (Bug::ComesBackEarly, &["waiting_with_nothing_in_flight_ends_on_time"]),
     (Bug::TouchesReadData, &["what_was_written_is_read"]),
+    (Bug::WritesElsewhere, &["what_was_written_is_read"]),
     (Bug::ShortIsWhole, &["reading_across_the_end_is_short"]),
     (Bug::EofIsAnError, &["reading_past_the_end_is_zero_bytes"]),
     (Bug::ErrnoIsPositive, &["bad_descriptor_for_every_kind"]),
@@ -90,6 +92,15 @@ fn every_mutant_is_caught_by_its_case() {
             runs.into_iter().filter_map(|(bug, run)| (!run.join().expect("caught inside")).then_some(bug)).collect();
         assert!(missed.is_empty(), "not caught: {missed:?}");
     });
+}
+
+/// The properties find broken data and broken bookkeeping by themselves.
+#[test]
+fn properties_catch_mutants() {
+    for bug in [Bug::TouchesReadData, Bug::SwapsTokens, Bug::WritesElsewhere] {
+        let check = || check_histories(&Mutants(bug), "mutants", 24, 8, false, false);
+        assert!(catch_unwind(AssertUnwindSafe(check)).is_err(), "{bug:?} was not caught");
+    }
 }
 
 fn catches(bug: Bug, names: &[&str]) -> bool {
@@ -195,6 +206,9 @@ unsafe impl Driver for Mutant {
             if self.bug == Bug::OffsetsWrap {
                 *offset &= u64::MAX >> 1;
             }
+        }
+        if let (Bug::WritesElsewhere, RawOp::Write { offset, .. }) = (self.bug, &mut op) {
+            *offset ^= 4096;
         }
         if let (Bug::AppendIgnored, RawOp::Write { flags, .. }) = (self.bug, &mut op) {
             *flags = io_core::RwFlags::NONE;
