@@ -8,9 +8,16 @@ use std::{
     error, fmt,
     future::Future,
     pin::Pin,
-    sync::Arc,
+    sync::{
+        Arc, Mutex, PoisonError,
+        atomic::{AtomicBool, Ordering},
+    },
     task::{Context, Poll},
+    time::Duration,
 };
+
+/// How often somebody who waits for a loop's answer looks whether there still is a loop.
+const LOOK: Duration = Duration::from_millis(10);
 
 /// The loop has ended or is ending: the request comes back.
 #[derive(Debug, PartialEq, Eq, Clone, Copy)]
@@ -48,26 +55,61 @@ pub struct AIOClient<T>(Arc<Shared<T>>);
 
 struct Shared<T> {
     tx: flume::Sender<AIOMessage<T>>,
+    questions: Arc<Questions>,
     readiness: Arc<dyn Readiness>,
     gate: Arc<Gate>,
 }
 
 impl<T> Drop for Shared<T> {
     fn drop(&mut self) {
-        // The last client is gone: the loop has to notice, asleep or not. It cannot be full of somebody else's sends any more,
-        // and if it is full of requests the loop is awake and will find the channel closed behind them.
-        let _ = self.tx.try_send(AIOMessage::Shutdown);
+        // The last client is gone: the loop has to notice, asleep or not. A closed gate tells it, and is there before the wake. (The
+        // end of the channel would come after it: a loop that has emptied the channel by then would sleep for ever.)
+        self.gate.close();
         self.readiness.wake();
+    }
+}
+
+/// What a loop is asked about itself. Not by way of the channel: a loop whose every place is taken by operations that do not come
+/// back takes nothing from there, and is the one that people ask.
+#[derive(Default)]
+pub(crate) struct Questions {
+    asked: AtomicBool,
+    /// At most one for each thread that waits for its answer.
+    open: Mutex<Vec<flume::Sender<Report>>>,
+}
+
+type Report = (Stats, Vec<InFlightOp>);
+
+impl Questions {
+    fn ask(&self) -> flume::Receiver<Report> {
+        let (answer, answered) = flume::bounded(1);
+        self.open.lock().unwrap_or_else(PoisonError::into_inner).push(answer);
+        self.asked.store(true, Ordering::Release);
+        answered
+    }
+
+    /// Answers all open questions with one report.
+    #[inline]
+    pub(crate) fn answer(&self, report: impl FnOnce() -> Report) {
+        if !self.asked.load(Ordering::Acquire) || !self.asked.swap(false, Ordering::AcqRel) {
+            return;
+        }
+        let open = std::mem::take(&mut *self.open.lock().unwrap_or_else(PoisonError::into_inner));
+        let report = report();
+        for answer in open {
+            let _ = answer.send(report.clone());
+        }
     }
 }
 
 impl<T> AIOClient<T> {
     pub(crate) fn new(
         tx: flume::Sender<AIOMessage<T>>,
+        questions: Arc<Questions>,
         readiness: Arc<dyn Readiness>,
         gate: Arc<Gate>,
     ) -> AIOClient<T> {
-        AIOClient(Arc::new(Shared { tx, readiness, gate }))
+        AIOClient(Arc::new(Shared { tx, questions, readiness, gate }))
     }
 
     /// Sends a request; waits while the channel is full.
@@ -127,23 +169,26 @@ impl<T> AIOClient<T> {
         self.0.gate.is_closed() || self.0.tx.is_disconnected()
     }
 
-    /// The loop's counters, and what is in flight and for how long. `None` if the loop has ended.
+    /// The loop's counters, and what is in flight and for how long; also while it is shutting down. Waits for a loop that does not
+    /// run yet. `None` if the loop has ended.
     pub fn in_flight(&self) -> Option<(Stats, Vec<InFlightOp>)> {
-        let (answer, answered) = flume::bounded(1);
-        {
-            let _inside = self.0.gate.enter()?;
-            self.0.readiness.wake();
-            self.0.tx.send(AIOMessage::Dump(answer)).ok()?;
-            self.0.readiness.wake();
+        let answered = self.0.questions.ask();
+        self.0.readiness.wake();
+        loop {
+            match answered.recv_timeout(LOOK) {
+                Ok(report) => return Some(report),
+                // A loop that ended, or panicked, leaves questions unanswered.
+                Err(_) if self.0.tx.is_disconnected() => return None,
+                Err(_) => {}
+            }
         }
-        answered.recv().ok()
     }
 }
 
 fn request_of<T>(message: AIOMessage<T>) -> T {
     match message {
         AIOMessage::Req(request) => request,
-        AIOMessage::Dump(_) | AIOMessage::Shutdown => unreachable!("a request was sent"),
+        AIOMessage::Shutdown => unreachable!("a request was sent"),
     }
 }
 

@@ -8,12 +8,13 @@ mod listener;
 mod queue;
 mod submission;
 
+use client::Questions;
 pub use client::{AIOClient, Refused, SendAsync, TrySendError};
 pub use listener::{AIOEventListener, AIOKey, AIOKind, AIOStats};
 pub use queue::IOQueue;
 pub use submission::{AIO, AnySubmission, IOSubmission, UnsafeAIO};
 
-use crate::{Arena, Carrier, Finished, InFlightOp, Inflight, InflightOptions, Stats, trace::event_warn};
+use crate::{Arena, Carrier, Finished, Inflight, InflightOptions, trace::event_warn};
 use io_core::{Driver, FileHandle, Gate, OpClass, Unavailable, Wait};
 use std::{
     fmt,
@@ -26,8 +27,6 @@ use std::{
 pub enum AIOMessage<T> {
     /// A request.
     Req(T),
-    /// Answer with what is in flight.
-    Dump(flume::Sender<(Stats, Vec<InFlightOp>)>),
     /// Finish what is queued and in flight, then end.
     Shutdown,
 }
@@ -36,7 +35,6 @@ impl<T> fmt::Debug for AIOMessage<T> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self {
             AIOMessage::Req(_) => "Req",
-            AIOMessage::Dump(_) => "Dump",
             AIOMessage::Shutdown => "Shutdown",
         })
     }
@@ -107,6 +105,7 @@ pub struct AIOEventLoop<T> {
     files: Vec<FileHandle>,
     arenas: Vec<Arena>,
     rx: flume::Receiver<AIOMessage<T>>,
+    questions: Arc<Questions>,
     gate: Arc<Gate>,
     options: LoopOptions,
 }
@@ -124,9 +123,9 @@ impl<T> AIOEventLoop<T> {
     /// Nothing today; a loop that needs more from the system than the driver has may say so here.
     pub fn new(driver: Box<dyn Driver>, options: LoopOptions) -> Result<(AIOEventLoop<T>, AIOClient<T>), Unavailable> {
         let (tx, rx) = flume::bounded(options.channel.max(1));
-        let gate = Arc::new(Gate::default());
-        let client = AIOClient::new(tx, driver.readiness(), gate.clone());
-        Ok((AIOEventLoop { driver, files: Vec::new(), arenas: Vec::new(), rx, gate, options }, client))
+        let (gate, questions) = (Arc::new(Gate::default()), Arc::<Questions>::default());
+        let client = AIOClient::new(tx, questions.clone(), driver.readiness(), gate.clone());
+        Ok((AIOEventLoop { driver, files: Vec::new(), arenas: Vec::new(), rx, questions, gate, options }, client))
     }
 
     /// Registers a file with the driver when the loop starts, for the life of the loop; never one that carries a lock. Where it
@@ -161,6 +160,7 @@ impl<T> AIOEventLoop<T> {
             core,
             listener,
             rx: self.rx,
+            questions: self.questions,
             gate: self.gate,
             options: self.options,
             held: None,
@@ -194,6 +194,7 @@ struct Turn<T, L: AIOEventListener<Request = T>> {
     queue: IOQueue<L::Submission>,
     listener: L,
     rx: flume::Receiver<AIOMessage<T>>,
+    questions: Arc<Questions>,
     gate: Arc<Gate>,
     options: LoopOptions,
     /// A request that did not fit; nothing is taken from the channel before it.
@@ -208,23 +209,19 @@ struct Turn<T, L: AIOEventListener<Request = T>> {
 impl<T, L: AIOEventListener<Request = T>> Turn<T, L> {
     /// Requests become submissions in the queue, as long as it has room.
     fn intake(&mut self) {
+        // Not by way of the channel, which may be full, or not be looked into because there is no place for a request.
+        if self.gate.is_closed() {
+            self.stop();
+        }
+        self.questions.answer(|| (self.core.stats(), self.core.dump()));
         if let Some(request) = self.held.take() {
             self.request(request);
         }
         while self.held.is_none() && self.queue.room() > 0 {
             match self.rx.try_recv() {
                 Ok(AIOMessage::Req(request)) => self.request(request),
-                Ok(AIOMessage::Dump(answer)) => {
-                    let _ = answer.send((self.core.stats(), self.core.dump()));
-                }
                 Ok(AIOMessage::Shutdown) => self.stop(),
-                Err(flume::TryRecvError::Empty) => {
-                    // The word to shut down may not have fitted into a full channel.
-                    if self.gate.is_closed() {
-                        self.stop();
-                    }
-                    return;
-                }
+                Err(flume::TryRecvError::Empty) => return,
                 Err(flume::TryRecvError::Disconnected) => return self.stop(),
             }
         }
