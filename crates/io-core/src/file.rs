@@ -121,14 +121,11 @@ impl Drop for Inner {
 fn forget_closed(owner: Box<dyn Any + Send + Sync>) {
     #[cfg(unix)]
     let owner = match owner.downcast::<std::os::fd::OwnedFd>() {
-        Ok(fd) => return drop(std::os::fd::IntoRawFd::into_raw_fd(*fd)),
+        Ok(fd) => return std::mem::forget(*fd),
         Err(owner) => owner,
     };
     match owner.downcast::<std::fs::File>() {
-        #[cfg(unix)]
-        Ok(file) => drop(std::os::fd::IntoRawFd::into_raw_fd(*file)),
-        #[cfg(windows)]
-        Ok(file) => drop(std::os::windows::io::IntoRawHandle::into_raw_handle(*file)),
+        Ok(file) => std::mem::forget(*file),
         Err(owner) => std::mem::forget(owner),
     }
 }
