@@ -73,7 +73,7 @@ pub fn uring(options: UringOptions) -> Result<UringDriver, Unavailable> {
         setup,
         used: 0,
         staged: 0,
-        refused: 0,
+        accepted: 0,
         cancels_in_flight: 0,
         armed: false,
         rung: false,
@@ -122,10 +122,10 @@ pub struct UringDriver {
     pub(crate) cancels: Vec<Token>,
     /// Operations from `prepare` to the delivery of their completion; at most `setup.depth`, so `ready` never grows.
     pub(crate) used: u32,
-    /// Operations in the submission queue that the last submit left there, and those prepared since.
+    /// Operations in the submission queue that the kernel has not taken.
     pub(crate) staged: u32,
-    /// Operations that `prepare` refused since the last submit.
-    pub(crate) refused: u32,
+    /// Operations that went from staged to the kernel, or straight to their completion, and were not reported yet.
+    pub(crate) accepted: u32,
     pub(crate) cancels_in_flight: u32,
     /// A ring for one thread is enabled by the first submit, which makes its thread the owner.
     pub(crate) enabled: bool,
@@ -165,7 +165,9 @@ impl UringDriver {
             let _ = self.ring.enter(0, 0, EnterFlags::GETEVENTS, None);
         }
         self.collect();
-        self.used - self.ready.len() as u32 - self.unsubmitted()
+        // A polling kernel thread may have taken what nobody submitted.
+        let unsubmitted = if self.setup.sqpoll { 0 } else { self.staged };
+        self.used - self.ready.len() as u32 - unsubmitted
     }
 }
 
@@ -210,7 +212,7 @@ unsafe impl Driver for UringDriver {
             }
             Request::Refused(code) => {
                 self.ready.push_back(Completion::new(token, -code));
-                self.refused += 1;
+                self.accepted += 1;
             }
         }
         self.used += 1;

@@ -18,16 +18,15 @@ impl UringDriver {
             self.enabled = true;
         }
         let begun = out.len();
-        let mut accepted = std::mem::take(&mut self.refused);
         self.deliver(out);
         if !self.cancels.is_empty() {
             self.stage_cancels(out)?;
         }
-        let deadline = match wait {
-            Wait::AtMost(most) if !most.is_zero() => Instant::now().checked_add(most),
-            Wait::No | Wait::AtMost(_) | Wait::Forever => None,
+        let (waits, deadline) = match wait {
+            Wait::No | Wait::AtMost(Duration::ZERO) => (false, None),
+            Wait::AtMost(most) => (true, Instant::now().checked_add(most)),
+            Wait::Forever => (true, None),
         };
-        let waits = !matches!(wait, Wait::No | Wait::AtMost(Duration::ZERO));
         if waits && out.len() == begun && out.room() > 0 {
             self.sleep(deadline, begun, out)?;
         } else {
@@ -37,17 +36,28 @@ impl UringDriver {
             }
             self.flush(out)?;
         }
-        let left = self.unsubmitted();
-        accepted += self.staged - left;
-        self.staged = left;
-        Ok(Progress { accepted, staged: left })
+        Ok(Progress { accepted: std::mem::take(&mut self.accepted), staged: self.staged })
     }
 
-    /// Operations that the kernel has not taken. Requests of our own may sit among them; a count too high corrects itself with the
-    /// next submit.
-    pub(crate) fn unsubmitted(&mut self) -> u32 {
-        // The kernel thread of an SQPOLL ring takes what is in the queue, whatever we do.
-        if self.setup.sqpoll { 0 } else { self.staged.min(self.ring.state().staged) }
+    /// Enters the kernel and keeps the books: what it took is not staged any more.
+    fn enter(
+        &mut self,
+        staged: u32,
+        min_complete: u32,
+        flags: EnterFlags,
+        at_most: Option<Duration>,
+    ) -> io::Result<Entered> {
+        let entered = self.ring.enter(staged, min_complete, flags, at_most);
+        let left = match entered {
+            Ok(Entered::Took(took)) if took == staged => 0,
+            // The kernel thread of an SQPOLL ring takes what is in the queue, whatever we do.
+            _ if self.setup.sqpoll => 0,
+            // Requests of our own may sit among them; a count too high corrects itself with the next enter.
+            _ => self.staged.min(self.ring.state().staged),
+        };
+        self.accepted += self.staged - left;
+        self.staged = left;
+        entered
     }
 
     /// Submits without waiting. Enters the kernel only with something to submit, or for completions that it holds back.
@@ -58,13 +68,15 @@ impl UringDriver {
             let awaits = awaits && out.room() > 0;
             let to_submit = if self.setup.sqpoll && !state.needs_wakeup { 0 } else { state.staged };
             if to_submit == 0 && !awaits {
+                // Nothing is staged, or the kernel thread takes it.
+                self.accepted += std::mem::take(&mut self.staged);
                 return Ok(());
             }
             let mut flags = if awaits { EnterFlags::GETEVENTS } else { EnterFlags::empty() };
             if state.needs_wakeup {
                 flags |= EnterFlags::SQ_WAKEUP;
             }
-            let entered = self.ring.enter(to_submit, 0, flags, None);
+            let entered = self.enter(to_submit, 0, flags, None);
             self.reap(out);
             match entered? {
                 // Without SUBMIT_ALL a refused request ends the call; it is its own completion, and the others go on.
@@ -86,7 +98,7 @@ impl UringDriver {
             let slept = self.sleep_once(deadline, out);
             let woken = self.signals.bell.end_inside();
             slept?;
-            if woken || out.len() > begun || self.unsubmitted() > 0 {
+            if woken || out.len() > begun || self.staged > 0 {
                 return Ok(());
             }
             if deadline.is_some_and(|deadline| Instant::now() >= deadline) {
@@ -101,7 +113,13 @@ impl UringDriver {
         if self.setup.iopoll {
             return self.spin(deadline, out);
         }
-        if (deadline.is_some() && !self.setup.timed_wait) || !self.poll_wakes(out)? {
+        let before = out.len();
+        let in_the_ring = (deadline.is_none() || self.setup.timed_wait) && self.poll_wakes(out)?;
+        if out.len() > before {
+            // The queue was full, and making room for the poll has brought completions: there may be nothing more to wait for.
+            return self.flush(out);
+        }
+        if !in_the_ring {
             return self.doze(deadline, out);
         }
         let state = self.ring.state();
@@ -110,12 +128,12 @@ impl UringDriver {
             flags |= EnterFlags::SQ_WAKEUP;
         }
         let at_most = deadline.map(|deadline| deadline.saturating_duration_since(Instant::now()));
-        let entered = self.ring.enter(state.staged, 1, flags, at_most);
+        let entered = self.enter(state.staged, 1, flags, at_most);
         self.reap(out);
         match entered? {
             Entered::Took(took) if took < state.staged && !self.setup.sqpoll => self.flush(out),
             // There is no room for the poll of the eventfd, or for a wish to cancel. Asleep beside the ring neither is needed.
-            Entered::PushedBack if self.unsubmitted() == 0 => {
+            Entered::PushedBack if self.staged == 0 => {
                 let nap = Instant::now() + DOZE;
                 self.doze(Some(deadline.map_or(nap, |deadline| deadline.min(nap))), out)
             }
@@ -146,7 +164,7 @@ impl UringDriver {
     fn doze(&mut self, deadline: Option<Instant>, out: &mut Completions) -> io::Result<()> {
         let before = out.len();
         self.flush(out)?;
-        if out.len() > before || self.unsubmitted() > 0 {
+        if out.len() > before || self.staged > 0 {
             return Ok(());
         }
         if wait_readable(&[self.ring.fd(), self.signals.inside.raw()], deadline) && !self.wake_polled {
@@ -181,48 +199,44 @@ impl UringDriver {
 
     #[inline]
     fn reap(&mut self, out: &mut Completions) {
-        let mut room = out.room();
-        while room > 0 {
-            let Some((token, result)) = self.next_completion() else { break };
-            if let Some(completion) = self.settle(token, result) {
-                self.used -= 1;
-                out.push(completion);
-                room -= 1;
-            }
-        }
+        let room = out.room();
+        self.used -= self.take_completions(room, |completion| out.push(completion));
     }
 
     /// Takes everything out of the completion queue.
     pub(crate) fn collect(&mut self) {
-        while let Some((token, result)) = self.next_completion() {
-            if let Some(completion) = self.settle(token, result) {
-                self.ready.push_back(completion);
-            }
-        }
+        let mut ready = std::mem::take(&mut self.ready);
+        self.take_completions(usize::MAX, |completion| ready.push_back(completion));
+        self.ready = ready;
     }
 
+    /// Takes completions out of the queue until so many operations are answered; says how many.
     #[inline]
-    fn next_completion(&mut self) -> Option<(Token, i32)> {
-        let cqe = self.ring.completion().next()?;
-        Some((Token::from_u64(cqe.user_data()), cqe.result()))
-    }
-
-    /// Turns the kernel's answer into the operation's, or into nothing if the request was our own.
-    #[inline]
-    fn settle(&mut self, token: Token, result: i32) -> Option<Completion> {
-        if !token.is_internal() {
-            return Some(Completion::new(token, result));
-        }
-        match Internal::of(token) {
-            // SAFETY: this is the kernel's completion of the request, and the caller delivers ours after it.
-            Internal::Answer(_) => return Some(unsafe { self.answers.finish(token, result) }),
-            Internal::Cancel => self.cancels_in_flight -= 1,
-            Internal::Wake => {
-                self.wake_polled = false;
-                self.signals.inside.drain();
+    fn take_completions(&mut self, room: usize, mut push: impl FnMut(Completion)) -> u32 {
+        let mut answered = 0;
+        let mut queue = self.ring.completion();
+        while (answered as usize) < room {
+            let Some(cqe) = queue.next() else { break };
+            let token = Token::from_u64(cqe.user_data());
+            if !token.is_internal() {
+                push(Completion::new(token, cqe.result()));
+                answered += 1;
+                continue;
+            }
+            match Internal::of(token) {
+                Internal::Answer(_) => {
+                    // SAFETY: this is the kernel's completion of the request, and ours is delivered after it.
+                    push(unsafe { self.answers.finish(token, cqe.result()) });
+                    answered += 1;
+                }
+                Internal::Cancel => self.cancels_in_flight -= 1,
+                Internal::Wake => {
+                    self.wake_polled = false;
+                    self.signals.inside.drain();
+                }
             }
         }
-        None
+        answered
     }
 
     /// Stages the wishes to cancel, behind what they are about.
@@ -249,5 +263,95 @@ impl UringDriver {
             }
         }
         Ok(())
+    }
+}
+
+#[cfg(all(test, not(loom)))]
+mod tests {
+    use super::*;
+    use crate::{UringOptions, uring};
+    use io_core::{Driver, FileFacts, FileHandle, RawOp, RwFlags};
+    use std::{
+        fs::File,
+        io::Write,
+        os::fd::{FromRawFd, OwnedFd},
+    };
+
+    fn pipe() -> (FileHandle, File) {
+        let mut fds = [0; 2];
+        // SAFETY: room for two descriptors, which are nobody else's afterwards.
+        let [read, write] = unsafe {
+            assert_eq!(libc::pipe2(fds.as_mut_ptr(), libc::O_CLOEXEC), 0);
+            fds.map(|fd| File::from(OwnedFd::from_raw_fd(fd)))
+        };
+        (FileHandle::from_std(read, FileFacts::default()), write)
+    }
+
+    /// Kernels before 5.11 have no timed wait; whatever this one is, the driver can be told that it has none.
+    #[test]
+    fn without_timed_waits_it_sleeps_beside_the_ring() {
+        let Ok(mut driver) = uring(UringOptions::default().depth(4)) else { return };
+        driver.setup.timed_wait = false;
+        let mut batch = Completions::with_limit(4);
+        let readiness = driver.readiness();
+        let (file, mut write) = pipe();
+        let mut bytes = [0u8; 1];
+        let (flags, buf) = (RwFlags::NONE, bytes.as_mut_ptr());
+        let read = RawOp::Read { file: file.at(), buf, len: 1, offset: 0, flags, ioprio: 0 };
+        for round in 0..30 {
+            let took = |driver: &mut UringDriver, batch: &mut Completions, ms| {
+                let begun = Instant::now();
+                driver.submit(Wait::AtMost(Duration::from_millis(ms)), batch).unwrap();
+                begun.elapsed()
+            };
+            assert!(took(&mut driver, &mut batch, 3) >= Duration::from_millis(3), "woken for nothing");
+            // SAFETY: file and byte outlive the operation, which is waited for below.
+            unsafe { driver.prepare(Token::new(0, round), &read).unwrap() };
+            assert!(took(&mut driver, &mut batch, 3) >= Duration::from_millis(3));
+            std::thread::scope(|scope| {
+                scope.spawn(|| {
+                    std::thread::sleep(Duration::from_millis(1));
+                    readiness.wake();
+                });
+                assert!(took(&mut driver, &mut batch, 20_000) < Duration::from_secs(10), "the wake was lost");
+            });
+            assert!(batch.is_empty());
+            if round % 2 == 0 {
+                // Waits of both kinds take turns: the poll that the other kind leaves in flight disturbs nobody.
+                readiness.wake();
+                driver.submit(Wait::Forever, &mut batch).unwrap();
+            }
+            write.write_all(b"x").unwrap();
+            while batch.is_empty() {
+                assert!(took(&mut driver, &mut batch, 20_000) < Duration::from_secs(10), "the completion was missed");
+            }
+            assert_eq!(batch.drain().next().unwrap(), Completion::new(Token::new(0, round), 1));
+        }
+    }
+
+    /// A request of our own that the kernel answers ends no wait.
+    #[test]
+    fn the_answer_to_a_wish_is_no_completion() {
+        for owner_thread in [false, true] {
+            let Ok(mut driver) = uring(UringOptions::default().depth(4).owner_thread(owner_thread)) else { return };
+            let mut batch = Completions::with_limit(4);
+            let (file, write) = pipe();
+            let mut bytes = [0u8; 1];
+            let (flags, buf) = (RwFlags::NONE, bytes.as_mut_ptr());
+            let read = RawOp::Read { file: file.at(), buf, len: 1, offset: 0, flags, ioprio: 0 };
+            // SAFETY: file and byte outlive the operation, which is waited for below.
+            unsafe { driver.prepare(Token::new(0, 1), &read).unwrap() };
+            for _ in 0..20 {
+                driver.cancel(Token::new(1, 99));
+                driver.cancel(Token::new(1, 98));
+                let begun = Instant::now();
+                driver.submit(Wait::AtMost(Duration::from_millis(3)), &mut batch).unwrap();
+                assert!(begun.elapsed() >= Duration::from_millis(3) && batch.is_empty());
+                assert_eq!(driver.cancels_in_flight, 0);
+            }
+            drop(write);
+            driver.submit(Wait::Forever, &mut batch).unwrap();
+            assert_eq!(batch.as_slice(), [Completion::new(Token::new(0, 1), 0)]);
+        }
     }
 }

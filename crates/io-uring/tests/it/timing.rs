@@ -1,7 +1,7 @@
 //! Waits with a time.
 
 use super::{bench, driver, pipe, setups};
-use io_core::{Op, Wait};
+use io_core::{FileFacts, FileHandle, Op, Wait};
 use std::time::{Duration, Instant};
 
 /// Not before the time is over, and soon after it, with and without something in flight.
@@ -51,5 +51,28 @@ fn odd_times() {
         let begun = Instant::now();
         bench.reap(Wait::AtMost(Duration::ZERO));
         assert!(begun.elapsed() < Duration::from_secs(5));
+    }
+}
+
+/// A full depth staged leaves no room for the poll that ends the wait. Making room submits, and may bring all completions there will
+/// ever be: the wait is over then. (It was not: it slept for ever beside its completions.)
+#[test]
+fn a_full_depth_at_once_ends_its_own_wait() {
+    for options in setups() {
+        for depth in [1, 8, 32] {
+            let Ok(dir) = tempfile::tempdir_in(env!("CARGO_TARGET_TMPDIR")) else { return };
+            let path = dir.path().join("cached");
+            std::fs::write(&path, [5; 4096]).unwrap();
+            let file = FileHandle::from_std(std::fs::File::open(&path).unwrap(), FileFacts::default());
+            let mut bench = bench(driver!(options.clone().depth(depth)));
+            let begun = Instant::now();
+            while bench.in_flight() < bench.driver().depth() as usize {
+                bench.start(Op::read(&file, vec![0u8; 64], 0));
+            }
+            while bench.in_flight() > 0 {
+                bench.reap(Wait::AtMost(Duration::from_secs(20)));
+            }
+            assert!(begun.elapsed() < Duration::from_secs(10), "slept beside its completions");
+        }
     }
 }
