@@ -21,11 +21,8 @@ Exit codes: 0 good; 1 the work failed or damage was found; 2 usage, bad input, o
 
 #[derive(Debug, Subcommand)]
 pub(crate) enum Command {
-    /// Every driver of this machine beside plain std::fs, on one real file
     Compare(CompareArgs),
-    /// Copies a file; a half-written copy never has the final name
     Copy(CopyArgs),
-    /// One workload, one line of figures
     Bench(BenchArgs),
 }
 
@@ -36,17 +33,17 @@ pub(crate) enum Command {
 /// (O_DIRECT), with 1 and with 32 operations going on at once (qd).
 ///
 /// `std` is the baseline: pread and pwrite of std::fs on the calling thread; qd 32 is 32 threads, each with one blocking call.
-/// The drivers run below the event loop, on one thread of their own, with buffers and files registered where they can be.
+/// The drivers run below the event loop on one thread, with buffers and files registered where they can be.
 ///
 /// Outside the timed part every row is verified: blocks that are read are compared with what the file holds, all that was
 /// written is read back. CPU is that of the process; kernel threads that work for it are not in it.
 #[derive(Debug, Args)]
 #[command(after_help = "\
 Examples:
-  iofs compare                                   a scratch file here, about a minute, removed afterwards
-  iofs compare --dir /mnt/disk --size 1g         the same on another file system
-  iofs compare --file big.db --seconds 0.2       reads big.db; writes go to a scratch file beside it
-  iofs compare --driver uring,aio --json         std is always the baseline; `--driver std` is it alone")]
+  iofs compare                               a scratch file here, removed afterwards; a minute
+  iofs compare --dir /mnt/disk --size 1g     the same on another file system
+  iofs compare --file big.db --seconds 0.2   reads big.db; writes to a scratch file beside it
+  iofs compare --driver uring,aio --json     std is always there; `--driver std` is it alone")]
 pub(crate) struct CompareArgs {
     /// Read this file (it is never written: what writes uses a scratch file beside it)
     #[arg(long, value_name = "F", conflicts_with = "dir")]
@@ -55,10 +52,10 @@ pub(crate) struct CompareArgs {
     #[arg(long, value_name = "D")]
     pub(crate) dir: Option<PathBuf>,
     /// Size of the scratch file; of F, the part from its start that is used
-    #[arg(long, default_value = "256m", value_parser = size::parse)]
+    #[arg(long, default_value = "256m", value_parser = size::parse, allow_negative_numbers = true)]
     pub(crate) size: u64,
     /// Seconds per row; without it, so that all rows together take about a minute
-    #[arg(long, value_name = "S", value_parser = seconds)]
+    #[arg(long, value_name = "S", value_parser = seconds, allow_negative_numbers = true)]
     pub(crate) seconds: Option<f64>,
     /// Only these drivers, separated by commas: uring, aio, threadpool, std
     #[arg(long, value_name = "D,…", value_delimiter = ',')]
@@ -79,8 +76,8 @@ pub(crate) struct CompareArgs {
 #[command(after_help = "\
 Examples:
   iofs copy big.iso copy.iso
-  iofs copy big.iso copy.iso --verify --force    replaces copy.iso, after it was read back and compared
-  iofs copy a b --direct --bs 1m --depth 16      past the page cache; an unaligned tail goes through it
+  iofs copy big.iso copy.iso --verify --force   replaces copy.iso, once the copy is compared
+  iofs copy a b --direct --bs 1m --depth 16     past the page cache, but for an odd tail
   iofs copy a b --driver threadpool --json")]
 pub(crate) struct CopyArgs {
     /// The file to copy
@@ -93,10 +90,10 @@ pub(crate) struct CopyArgs {
     #[arg(long, value_name = "D")]
     pub(crate) driver: Option<String>,
     /// Chunks being copied at once
-    #[arg(long, default_value_t = 32)]
+    #[arg(long, default_value_t = 32, allow_negative_numbers = true)]
     pub(crate) depth: u32,
     /// Size of a chunk
-    #[arg(long, default_value = "256k", value_parser = size::parse)]
+    #[arg(long, default_value = "256k", value_parser = size::parse, allow_negative_numbers = true)]
     pub(crate) bs: u64,
     /// Past the page cache (O_DIRECT); --bs has to be a multiple of 4k
     #[arg(long)]
@@ -122,25 +119,26 @@ pub(crate) struct CopyArgs {
 #[derive(Debug, Args)]
 #[command(after_help = "\
 Examples:
-  iofs bench --file data --qd 32 --direct 1                        4 KiB random reads of the first GiB
+  iofs bench --file data --qd 32 --direct 1     random reads of 4 KiB in the first GiB
   iofs bench --file data --size 256m --op seqread --bs 128k --qd 8
-  iofs bench --file wal --size 64m --op wal-append --qd 16 --json  sixteen appenders, each waits for its own sync
+  iofs bench --file wal --size 64m --op wal-append --qd 16 --json
   iofs bench --file data --driver aio --direct 1 --ops 10000
 
-JSON: peer, ops, seconds, iops, mibs, p50, p99, p999 (microseconds), user, sys (seconds), csw (context switches), rss_kib,
-cpu_us_op, csw_op, busy (CPU seconds of the whole machine), bs, qd, direct. What cannot be done says {\"unsupported\": why}.")]
+JSON: peer, ops, seconds, iops, mibs, p50, p99, p999 (microseconds), user, sys (seconds),
+csw (context switches), rss_kib, cpu_us_op, csw_op, busy (CPU seconds of the whole machine),
+bs, qd, direct. What cannot be done says {\"unsupported\": why}.")]
 pub(crate) struct BenchArgs {
     /// The file
     #[arg(long)]
     pub(crate) file: PathBuf,
     /// The part of it that is used, from its start
-    #[arg(long, default_value = "1g", value_parser = size::parse)]
+    #[arg(long, default_value = "1g", value_parser = size::parse, allow_negative_numbers = true)]
     pub(crate) size: u64,
     /// Bytes per operation
-    #[arg(long, default_value = "4k", value_parser = size::parse)]
+    #[arg(long, default_value = "4k", value_parser = size::parse, allow_negative_numbers = true)]
     pub(crate) bs: u64,
     /// Operations going on at once
-    #[arg(long, default_value_t = 1)]
+    #[arg(long, default_value_t = 1, allow_negative_numbers = true)]
     pub(crate) qd: u32,
     /// What is done
     #[arg(long, value_enum, default_value_t = BenchOp::Randread)]
@@ -149,7 +147,7 @@ pub(crate) struct BenchArgs {
     #[arg(long, default_value_t = 0, value_parser = clap::value_parser!(u8).range(0..=1))]
     pub(crate) direct: u8,
     /// How long
-    #[arg(long, default_value = "1", value_parser = seconds)]
+    #[arg(long, default_value = "1", value_parser = seconds, allow_negative_numbers = true)]
     pub(crate) seconds: f64,
     /// Which random offsets
     #[arg(long, default_value_t = 1)]

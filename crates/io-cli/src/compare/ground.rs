@@ -59,7 +59,8 @@ impl Ground {
     pub(crate) fn find(args: &CompareArgs) -> Result<Ground, Failure> {
         let mut notes = Vec::new();
         let Some(path) = &args.file else {
-            let dir = args.dir.clone().unwrap_or_else(|| PathBuf::from("."));
+            let here = || std::env::current_dir().unwrap_or_else(|_| PathBuf::from("."));
+            let dir = args.dir.clone().unwrap_or_else(here);
             let scratch = Place::make(&dir, args.size)?;
             if !scratch.direct {
                 notes.push(no_direct(&dir, None));

@@ -14,7 +14,7 @@ use plan::{Contender, Row};
 use report::{Missing, Report, ReportRow};
 use row::Track;
 
-/// Operations in flight that every driver is made for.
+/// Most operations that go on at once: every driver is made for so many.
 const DEPTH: u32 = 32;
 
 pub(crate) fn run(args: &CompareArgs) -> Result<(), Failure> {

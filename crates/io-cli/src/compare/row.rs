@@ -145,10 +145,8 @@ impl Track {
         let bs = block_size(row.work, place.len);
         let load = self.load(row, file, bs, place.len / bs, Content::Stamped(pages.clone()));
         let measured = self.write_and_read_back(row, &load, pages, place.scratch.path())?;
-        if !row.direct {
-            // What is dirty now would be written back during the next row.
-            files::std_file(file).sync_all()?;
-        }
+        // What is dirty now, in the page cache or in the device's own, would be written back during the next row.
+        files::std_file(file).sync_all()?;
         Ok(measured)
     }
 

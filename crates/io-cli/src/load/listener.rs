@@ -82,7 +82,9 @@ impl AIOEventListener for Lanes<'_> {
         self.deadline = self.recorder.ticker.after(now, self.load.until.time);
         for (id, buf) in bufs.into_iter().enumerate() {
             self.running += 1;
-            self.go_on(id, now, buf, queue);
+            if self.go_on(id, now, buf, queue).is_some() {
+                self.end_lane(id, None);
+            }
         }
         Ok(())
     }
@@ -111,10 +113,9 @@ impl AIOEventListener for Lanes<'_> {
         if kind == AIOKind::Read {
             self.recorder.check(self.load, lane.offset, &buf[..self.load.bs]);
         }
-        if now >= self.deadline {
-            self.end_lane(id, Some(buf));
-        } else {
-            self.go_on(id, now, buf, queue);
+        let last = if now < self.deadline { self.go_on(id, now, buf, queue) } else { Some(buf) };
+        if last.is_some() {
+            self.end_lane(id, last);
         }
         kind
     }
@@ -134,14 +135,13 @@ impl AIOEventListener for Lanes<'_> {
 }
 
 impl Lanes<'_> {
-    /// The lane's next operation, or its end.
+    /// The lane's next operation; the buffer back if there is none.
     #[inline]
-    fn go_on(&mut self, id: usize, now: u64, mut buf: ArenaBuf, queue: &mut IOQueue<Submission>) {
+    #[must_use]
+    fn go_on(&mut self, id: usize, now: u64, mut buf: ArenaBuf, queue: &mut IOQueue<Submission>) -> Option<ArenaBuf> {
         let (load, lane) = (self.load, &mut self.lanes[id]);
-        let last = lane.offset;
         if !lane.next(load, &self.shared, &mut buf) {
-            lane.offset = last;
-            return self.end_lane(id, Some(buf));
+            return Some(buf);
         }
         lane.started = now;
         let key = id as AIOKey;
@@ -151,6 +151,7 @@ impl Lanes<'_> {
             AIO::read(key, &load.file, buf.slice(..load.bs), lane.offset).into_any()
         };
         push(queue, submission);
+        None
     }
 
     /// A lane that failed once has ended: a disk that is full or broken is not asked a million times.

@@ -98,3 +98,106 @@ pub(crate) fn warm(file: &FileHandle, len: u64) -> io::Result<()> {
     }
     Ok(())
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use io_fs::{DriverName, OpenOptions};
+
+    const LEN: u64 = 1 << 20;
+
+    /// A file of a megabyte as `pages` has it, and a load of this kind on it.
+    fn load(
+        dir: &std::path::Path,
+        work: Work,
+        lanes: u32,
+        content: impl Fn(Arc<Pages>) -> Content,
+    ) -> (Load, Arc<Pages>) {
+        let pages = Arc::new(Pages::filled(LEN));
+        let file = io_fs::open(dir.join("f"), OpenOptions::CREATE).unwrap();
+        pages.write_all(&file, |_| {}).unwrap();
+        let bs = if work.is_random() { 4096 } else { 64 << 10 };
+        let until = Until { time: Duration::MAX, ops: 400 };
+        let content = content(pages.clone());
+        let arena = Arena::new(lanes, bs);
+        (Load { work, file, bs, blocks: LEN / bs as u64, lanes, seed: 7, until, content, arena }, pages)
+    }
+
+    /// On threads, and on every driver that runs here.
+    fn everywhere(load: &Load) -> Vec<Outcome> {
+        let mut outcomes = vec![run_on_threads(load).unwrap()];
+        for name in DriverName::REAL {
+            if let Ok(driver) = crate::pick::make(Some(name), load.lanes) {
+                outcomes.push(run_on_loop(driver, load).unwrap());
+            }
+        }
+        assert!(outcomes.len() > 1 && outcomes.iter().all(|outcome| outcome.error.is_none()));
+        outcomes
+    }
+
+    fn spoil(load: &Load, at: u64) {
+        files::write_full_at(files::std_file(&load.file), b"?", at).unwrap();
+    }
+
+    #[test]
+    fn every_block_that_is_read_is_compared() {
+        let dir = tempfile::tempdir().unwrap();
+        for lanes in [1, 32] {
+            let (load, _) = load(dir.path(), Work::SeqRead, lanes, |pages| Content::Checked(pages));
+            for outcome in everywhere(&load) {
+                assert_eq!((outcome.ops, outcome.checked, outcome.wrong), (400, 400 * load.bs as u64, None));
+            }
+            spoil(&load, 300_000);
+            for outcome in everywhere(&load) {
+                assert_eq!(outcome.wrong, Some(300_000 / load.bs as u64 * load.bs as u64), "{lanes} lanes");
+            }
+        }
+    }
+
+    #[test]
+    fn the_last_block_of_each_lane_is_compared() {
+        let dir = tempfile::tempdir().unwrap();
+        for lanes in [1, 8] {
+            let (load, _) = load(dir.path(), Work::RandRead, lanes, |pages| Content::LastChecked(pages));
+            for outcome in everywhere(&load) {
+                assert_eq!((outcome.checked, outcome.wrong), (u64::from(lanes) * 4096, None));
+            }
+            (0..LEN).step_by(4096).for_each(|at| spoil(&load, at + 100));
+            assert!(everywhere(&load).iter().all(|outcome| outcome.wrong.is_some()));
+        }
+    }
+
+    #[test]
+    fn what_is_written_is_found_again_and_damage_is_seen() {
+        let dir = tempfile::tempdir().unwrap();
+        for work in [Work::RandWrite, Work::SeqWrite, Work::WalAppend] {
+            for lanes in [1, 8] {
+                let (load, pages) = load(dir.path(), work, lanes, |pages| Content::Stamped(pages));
+                let path = dir.path().join("f");
+                pages.begin_row();
+                for outcome in everywhere(&load) {
+                    assert_eq!(outcome.ops, 400);
+                }
+                let found = pages.read_back(&path, u64::MAX).unwrap();
+                assert_eq!((found.bytes, found.wrong), (LEN, None), "{work:?}, {lanes} lanes");
+                spoil(&load, 70_000);
+                assert_eq!(pages.read_back(&path, u64::MAX).unwrap().wrong, Some(69_632), "{work:?}, {lanes} lanes");
+            }
+        }
+    }
+
+    #[test]
+    fn what_a_lane_may_not_do_is_an_error_and_ends_it() {
+        let dir = tempfile::tempdir().unwrap();
+        let (mut load, pages) = load(dir.path(), Work::RandWrite, 4, |pages| Content::Stamped(pages));
+        load.file = io_fs::open(dir.path().join("f"), OpenOptions::READ).unwrap();
+        let mut outcomes = vec![run_on_threads(&load).unwrap()];
+        outcomes.push(run_on_loop(crate::pick::make(None, 4).unwrap(), &load).unwrap());
+        for outcome in outcomes {
+            assert_eq!((outcome.ops, outcome.errors), (0, 4));
+            assert_eq!(outcome.error.unwrap().raw_os_error(), Some(io_fs::errno::EBADF));
+        }
+        let found = pages.read_back(&dir.path().join("f"), u64::MAX).unwrap();
+        assert!(found.bytes < LEN && found.wrong.is_none(), "what was to be written is unknown: {found:?}");
+    }
+}

@@ -84,7 +84,8 @@ impl<'a> Worker<'a> {
     fn run(&mut self, deadline: u64) {
         let load = self.load;
         let mut now = self.recorder.ticker.now();
-        while now < deadline && self.lane.next(load, self.shared, &mut self.buf) {
+        // At least one, however late the thread came to run.
+        while self.lane.next(load, self.shared, &mut self.buf) {
             let result = self.operate();
             self.lane.landed(load, result.is_ok());
             if let Err(error) = result {
@@ -95,6 +96,9 @@ impl<'a> Worker<'a> {
             self.last = Some(self.lane.offset);
             if !load.work.is_write() {
                 self.recorder.check(load, self.lane.offset, &self.buf);
+            }
+            if now >= deadline {
+                break;
             }
         }
     }
