@@ -9,8 +9,11 @@ pub(crate) use imp::*;
 
 #[cfg(target_os = "linux")]
 mod imp {
+    use std::fs::File;
     use std::io;
+    use std::os::unix::fs::OpenOptionsExt;
     use std::os::unix::process::CommandExt;
+    use std::path::Path;
     use std::process::{Child, Command};
     use std::sync::atomic::{AtomicBool, Ordering};
 
@@ -121,6 +124,11 @@ mod imp {
         Ok(())
     }
 
+    /// Opens a file past the page cache. open(2), O_DIRECT.
+    pub(crate) fn open_direct(path: &Path) -> io::Result<File> {
+        File::options().read(true).custom_flags(libc::O_DIRECT).open(path)
+    }
+
     /// Soft and hard limit of locked memory in bytes; `u64::MAX` is unlimited.
     pub(crate) fn memlock() -> Option<(u64, u64)> {
         // SAFETY: getrlimit(2) writes one rlimit through the pointer, which outlives the call.
@@ -141,7 +149,9 @@ mod imp {
 
 #[cfg(not(target_os = "linux"))]
 mod imp {
+    use std::fs::File;
     use std::io;
+    use std::path::Path;
     use std::process::{Child, Command};
 
     pub(crate) fn catch_interrupts() {}
@@ -170,6 +180,10 @@ mod imp {
     }
 
     pub(crate) fn try_io_setup() -> io::Result<()> {
+        Err(io::ErrorKind::Unsupported.into())
+    }
+
+    pub(crate) fn open_direct(_path: &Path) -> io::Result<File> {
         Err(io::ErrorKind::Unsupported.into())
     }
 
