@@ -77,7 +77,10 @@ impl Plan {
         }
         let mut limit = u64::MAX;
         if (kind.is_transfer() || kind == OpKind::CopyRange) && random.chance(options.short) {
-            let len = if let RawOp::CopyRange { len, .. } = op { *len as u64 } else { lent.len() };
+            let len = match op {
+                RawOp::CopyRange { len, .. } => *len as u64,
+                _ => lent.len(),
+            };
             limit = 1 + random.below(len.saturating_sub(1));
         }
         let mut plan = Plan {
