@@ -82,7 +82,8 @@ fn no_operation_allocates() {
 #[test]
 fn no_system_call_but_two() {
     in_child!("two calls", Confinement::none(), || {
-        let blocks = Blocks::new(32);
+        let mut blocks = Blocks::new(32);
+        blocks.remove();
         let mut driver = driver(options(32));
         let mut ops: Vec<Op> = (0..32).map(|i| blocks.read(i)).collect();
         let mut out = Completions::with_limit(32);
