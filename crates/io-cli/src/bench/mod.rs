@@ -111,7 +111,7 @@ fn in_range(args: &BenchArgs) -> Result<(), Failure> {
     if bs > args.size {
         return Err(Failure::usage(format!("--bs {bs} is larger than --size {}", args.size)));
     }
-    if args.direct == 1 && bs % crate::files::SECTOR != 0 && bs % 512 != 0 {
+    if args.direct == 1 && bs % 512 != 0 {
         return Err(Failure::usage(format!("--bs {bs} is not a multiple of 512, which --direct 1 needs")));
     }
     if bs.saturating_mul(u64::from(qd)) > MEMORY_MAX {

@@ -159,8 +159,11 @@ mod tests {
         let dir = tempfile::tempdir().unwrap();
         for lanes in [1, 8] {
             let (load, _) = load(dir.path(), Work::RandRead, lanes, |pages| Content::LastChecked(pages));
-            for outcome in everywhere(&load) {
-                assert_eq!((outcome.checked, outcome.wrong), (u64::from(lanes) * 4096, None));
+            for (i, outcome) in everywhere(&load).into_iter().enumerate() {
+                let most = u64::from(lanes) * 4096;
+                // A thread may come too late to do anything.
+                let all = if i == 0 { (4096..=most).contains(&outcome.checked) } else { outcome.checked == most };
+                assert!(all && outcome.wrong.is_none(), "{outcome:?}");
             }
             (0..LEN).step_by(4096).for_each(|at| spoil(&load, at + 100));
             assert!(everywhere(&load).iter().all(|outcome| outcome.wrong.is_some()));
@@ -172,7 +175,7 @@ mod tests {
         let dir = tempfile::tempdir().unwrap();
         for work in [Work::RandWrite, Work::SeqWrite, Work::WalAppend] {
             for lanes in [1, 8] {
-                let (load, pages) = load(dir.path(), work, lanes, |pages| Content::Stamped(pages));
+                let (load, pages) = load(dir.path(), work, lanes, Content::Stamped);
                 let path = dir.path().join("f");
                 pages.begin_row();
                 for outcome in everywhere(&load) {
@@ -189,7 +192,7 @@ mod tests {
     #[test]
     fn what_a_lane_may_not_do_is_an_error_and_ends_it() {
         let dir = tempfile::tempdir().unwrap();
-        let (mut load, pages) = load(dir.path(), Work::RandWrite, 4, |pages| Content::Stamped(pages));
+        let (mut load, pages) = load(dir.path(), Work::RandWrite, 4, Content::Stamped);
         load.file = io_fs::open(dir.path().join("f"), OpenOptions::READ).unwrap();
         let mut outcomes = vec![run_on_threads(&load).unwrap()];
         outcomes.push(run_on_loop(crate::pick::make(None, 4).unwrap(), &load).unwrap());

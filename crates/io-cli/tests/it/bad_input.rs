@@ -1,7 +1,7 @@
 //! Bad input: one clear line, exit code 2, and no file is harmed.
 
-use crate::support::{bytes, command, dir, iofs, names, snapshot};
-use std::{fs, path::Path};
+use crate::support::{Ran, bytes, command, dir, iofs, snapshot};
+use std::fs;
 
 /// A directory with one of everything.
 fn zoo() -> tempfile::TempDir {
@@ -160,20 +160,21 @@ fn a_driver_named_by_the_environment_is_an_explicit_choice() {
     for line in lines {
         for (name, because) in [("nosuch", "unknown driver `nosuch`"), ("sim", "driver sim is not available")] {
             let output = command(zoo.path()).args(line).env("IOFS_DRIVER", name).output().unwrap();
-            crate::support::Ran::of(output).refused(because);
+            Ran::of(output).refused(because);
         }
     }
     assert!(!zoo.path().join("new").exists());
     let output = command(zoo.path()).args(lines[1]).arg("--json").env("IOFS_DRIVER", "threadpool").output().unwrap();
-    assert!(crate::support::Ran::of(output).ok().stdout.contains("\"threadpool\""));
+    assert!(Ran::of(output).ok().stdout.contains("\"threadpool\""));
 }
 
 /// Runs as nobody where the test runs as root: root may read and write everything.
 #[cfg(unix)]
 #[test]
 fn without_permission() {
+    use crate::support::names;
     use std::os::unix::{fs::PermissionsExt, process::CommandExt};
-    let set = |path: &Path, mode: u32| fs::set_permissions(path, fs::Permissions::from_mode(mode)).unwrap();
+    let set = |path: &std::path::Path, mode: u32| fs::set_permissions(path, fs::Permissions::from_mode(mode)).unwrap();
     // Where nobody gets to, unlike the build's directory maybe.
     let dir = tempfile::tempdir().unwrap();
     set(dir.path(), 0o755);
@@ -193,7 +194,7 @@ fn without_permission() {
         if root {
             command.uid(65534).gid(65534);
         }
-        crate::support::Ran::of(command.output().unwrap())
+        Ran::of(command.output().unwrap())
     };
     if !root {
         set(dir.path(), 0o555);

@@ -1,8 +1,8 @@
 //! `compare`: what it measures, what it says, what it leaves.
 
-use crate::support::{Ran, bytes, command, dir, drivers, iofs, names, start, wait_for};
+use crate::support::{Ran, bytes, dir, drivers, iofs, names, start, wait_for};
 use serde::Deserialize;
-use std::{collections::BTreeSet, fs, path::Path, process::Stdio};
+use std::{collections::BTreeSet, fs, path::Path};
 
 #[derive(Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -56,7 +56,7 @@ fn all_good(report: &Report) -> BTreeSet<&str> {
     report.rows.iter().map(|row| row.driver.as_str()).collect()
 }
 
-fn keys<'a>(report: &'a Report) -> BTreeSet<(&'a str, &'a str, bool, u32)> {
+fn keys(report: &Report) -> BTreeSet<(&str, &str, bool, u32)> {
     report.rows.iter().map(|row| (row.driver.as_str(), row.workload.as_str(), row.direct, row.qd)).collect()
 }
 
@@ -258,7 +258,7 @@ fn output_that_cannot_be_written_is_an_error() {
     let here = dir();
     let full = fs::File::options().write(true).open("/dev/full").unwrap();
     let args = ["compare", "--size", "64k", "--seconds", "0.01", "--driver", "std", "--json"];
-    let output = command(here.path()).args(args).stdout(Stdio::from(full)).output().unwrap();
+    let output = crate::support::command(here.path()).args(args).stdout(full).output().unwrap();
     Ran::of(output).failed("writing the output");
     assert_eq!(names(here.path()), [""; 0]);
 }
