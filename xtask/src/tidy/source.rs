@@ -56,37 +56,29 @@ fn let_chains(file: &TextFile) -> Vec<String> {
 }
 
 /// Whether the condition that `rest` begins with holds a `let` beside a `&&`, both outside of any bracket.
+///
+/// Between `let` and its `=` stands a pattern, whose braces belong to it (`let A { b } = c`) and whose `&&` is no "and";
+/// any other brace outside of brackets begins the body.
 fn condition_is_let_chain(rest: &str) -> bool {
-    let (mut depth, mut lets, mut ands) = (0_i32, false, false);
+    let (mut depth, mut pattern, mut lets, mut ands) = (0_u32, false, false, false);
     for (at, c) in rest.char_indices() {
+        let here = &rest[at..];
         match c {
             '(' | '[' => depth += 1,
-            ')' | ']' => depth -= 1,
-            // A pattern's braces (`let A { b } = c`) follow a path; a body's braces end the condition. Told apart by the `=`.
-            '{' | '}' | ';' if depth == 0 => {
-                let pattern =
-                    c == '{' && rest[at..].find('}').is_some_and(|close| is_assignment(&rest[at + close + 1..]));
-                let closing = c == '}' && is_assignment(&rest[at + 1..]);
-                if !pattern && !closing {
-                    break;
-                }
+            '{' if pattern || depth > 0 => depth += 1,
+            ')' | ']' | '}' if depth > 0 => depth -= 1,
+            ')' | ']' | '}' | '{' | ';' if depth == 0 => break,
+            _ if depth > 0 => {}
+            '=' if here.starts_with("=>") => break,
+            '=' => pattern = false,
+            '&' if here.starts_with("&&") && !pattern => ands = true,
+            'l' if here.starts_with("let ") && rest[..at].ends_with(char::is_whitespace) => {
+                (lets, pattern) = (true, true)
             }
-            'l' if depth == 0 && rest[at..].starts_with("let ") && rest[..at].ends_with(char::is_whitespace) => {
-                lets = true
-            }
-            '&' if depth == 0 && rest[at..].starts_with("&& ") => ands = true,
             _ => {}
-        }
-        if depth < 0 {
-            break;
         }
     }
     lets && ands
-}
-
-fn is_assignment(rest: &str) -> bool {
-    let rest = rest.trim_start();
-    rest.starts_with('=') && !rest.starts_with("==") && !rest.starts_with("=>")
 }
 
 #[cfg(test)]
@@ -126,6 +118,9 @@ mod tests {
         assert!(!chain("if a && b { let c = d; }"));
         assert!(!chain("match a { Some(x) if x && y => { let z = 1; } _ => {} }"));
         assert!(!chain("if let A { x } = b {}\nif c && d {}"));
+        assert!(!chain("if (a || b) && c { let d = if let E { d, .. } = e { d } else { f }; }"));
+        assert!(!chain("if let &&a = b { c && d }"));
+        assert!(chain("if a(|b| { b }) && let Some(c) = d {}"));
         assert!(found("xtask/src/x.rs", "if let Some(a) = b && c { d() }").is_empty());
     }
 }
