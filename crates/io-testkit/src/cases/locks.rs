@@ -92,7 +92,14 @@ pub fn a_lock_ends_with_its_file(cx: &Cx<'_>) {
         assert_eq!(lock(&mut bench, &first, 0, 0, true), 0);
         assert_eq!(lock(&mut bench, &second, 0, 0, true), -errno::EAGAIN);
         drop(first);
-        assert_eq!(lock(&mut bench, &second, 0, 0, true), 0);
+        // A child that another test of this process has forked holds a copy of the file until it exits.
+        let begun = std::time::Instant::now();
+        let mut result = lock(&mut bench, &second, 0, 0, true);
+        while result == -errno::EAGAIN && begun.elapsed() < cx.patience() / 6 {
+            std::thread::sleep(std::time::Duration::from_millis(1));
+            result = lock(&mut bench, &second, 0, 0, true);
+        }
+        assert_eq!(result, 0);
     }
 }
 
