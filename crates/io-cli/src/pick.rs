@@ -45,13 +45,11 @@ fn parse(name: &str) -> Result<DriverName, Failure> {
     name.parse().map_err(Failure::usage)
 }
 
-/// Settings for a driver that the calling thread alone drives, with so many operations going on.
-///
-/// It is made twice as deep: drivers send requests of their own account beside them.
-pub(crate) fn options(driver: Option<DriverName>, operations: u32) -> DriverOptions {
+/// Settings for a driver that the calling thread alone drives.
+pub(crate) fn options(driver: Option<DriverName>, depth: u32) -> DriverOptions {
     let mut options = DriverOptions::default();
     options.driver = driver;
-    options.depth = operations.saturating_mul(2).clamp(8, 32_768);
+    options.depth = depth;
     options.one_thread = true;
     options
 }
@@ -60,8 +58,8 @@ pub(crate) fn options(driver: Option<DriverName>, operations: u32) -> DriverOpti
 ///
 /// # Errors
 /// The reason why it cannot run; of an automatic choice, why the last resort cannot.
-pub(crate) fn make(driver: Option<DriverName>, operations: u32) -> Result<Box<dyn Driver>, Unavailable> {
-    Ok(io_fs::select(&options(driver, operations))?.driver)
+pub(crate) fn make(driver: Option<DriverName>, depth: u32) -> Result<Box<dyn Driver>, Unavailable> {
+    Ok(io_fs::select(&options(driver, depth))?.driver)
 }
 
 #[cfg(test)]

@@ -80,10 +80,10 @@ mod tests {
     fn time_spent_is_seen() {
         let before = Usage::now();
         let start = std::time::Instant::now();
-        while start.elapsed().as_millis() < 50 {
-            std::hint::spin_loop();
+        // On a busy machine time passes without being ours.
+        while (Usage::now() - before).cpu() < 0.02 {
+            assert!(start.elapsed().as_secs() < 60, "a spinning thread uses no CPU");
         }
-        let spent = Usage::now() - before;
-        assert!(spent.cpu() > 0.01, "{spent:?}");
+        assert!((Usage::now() - before).cpu() <= start.elapsed().as_secs_f64() * 64.0);
     }
 }
