@@ -1,6 +1,6 @@
 //! What a ring can be asked for.
 
-use std::time::Duration;
+use std::{sync::OnceLock, time::Duration};
 
 /// How to make a [`UringDriver`](crate::UringDriver). The default suits a ring that any thread may drive.
 ///
@@ -36,7 +36,9 @@ pub struct UringOptions {
 
 impl Default for UringOptions {
     fn default() -> UringOptions {
-        let cpus = std::thread::available_parallelism().map_or(2, |n| n.get() as u32);
+        // Asked once: the answer takes reading half a dozen files.
+        static CPUS: OnceLock<u32> = OnceLock::new();
+        let cpus = *CPUS.get_or_init(|| std::thread::available_parallelism().map_or(2, |n| n.get() as u32));
         UringOptions {
             depth: 256,
             owner_thread: false,

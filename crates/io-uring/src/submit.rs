@@ -114,24 +114,23 @@ impl UringDriver {
             return self.spin(deadline, out);
         }
         let before = out.len();
-        let in_the_ring = (deadline.is_none() || self.setup.timed_wait) && self.poll_wakes(out)?;
+        // Beside the ring, if it cannot be inside: without timed waits, and where the polling thread of an SQPOLL ring would have to be
+        // scheduled for the poll and again for its answer.
+        let inside = !self.setup.sqpoll && (deadline.is_none() || self.setup.timed_wait);
+        let inside = inside && self.poll_wakes(out)?;
         if out.len() > before {
             // The queue was full, and making room for the poll has brought completions: there may be nothing more to wait for.
             return self.flush(out);
         }
-        if !in_the_ring {
+        if !inside {
             return self.doze(deadline, out);
         }
-        let state = self.ring.state();
-        let mut flags = EnterFlags::GETEVENTS;
-        if state.needs_wakeup {
-            flags |= EnterFlags::SQ_WAKEUP;
-        }
+        let staged = self.ring.state().staged;
         let at_most = deadline.map(|deadline| deadline.saturating_duration_since(Instant::now()));
-        let entered = self.enter(state.staged, 1, flags, at_most);
+        let entered = self.enter(staged, 1, EnterFlags::GETEVENTS, at_most);
         self.reap(out);
         match entered? {
-            Entered::Took(took) if took < state.staged && !self.setup.sqpoll => self.flush(out),
+            Entered::Took(took) if took < staged => self.flush(out),
             // There is no room for the poll of the eventfd, or for a wish to cancel. Asleep beside the ring neither is needed.
             Entered::PushedBack if self.staged == 0 => {
                 let nap = Instant::now() + DOZE;
