@@ -23,11 +23,17 @@ const CHILD: &str = "IOFS_TESTKIT_CHILD";
 const RAN: &str = "IOFS_TESTKIT_RAN";
 const PATIENCE: Duration = Duration::from_secs(120);
 
+/// `RLIMIT_*`, whose type differs between C libraries.
+type Resource = libc::c_int;
+const MEMLOCK: Resource = libc::RLIMIT_MEMLOCK as Resource;
+const FILE_SIZE: Resource = libc::RLIMIT_FSIZE as Resource;
+const FILES: Resource = libc::RLIMIT_NOFILE as Resource;
+
 /// What a child may not do.
 #[derive(Clone, Debug, Default)]
 pub struct Confinement {
     refused: Vec<(i64, i32)>,
-    limits: Vec<(libc::__rlimit_resource_t, u64)>,
+    limits: Vec<(Resource, u64)>,
     spare_files: Option<u32>,
     user: Option<libc::uid_t>,
 }
@@ -48,14 +54,14 @@ impl Confinement {
     /// `RLIMIT_MEMLOCK`. Root is not bound by it: see [`Confinement::as_user`].
     #[must_use]
     pub fn memlock(mut self, bytes: u64) -> Confinement {
-        self.limits.push((libc::RLIMIT_MEMLOCK, bytes));
+        self.limits.push((MEMLOCK, bytes));
         self
     }
 
     /// `RLIMIT_FSIZE`, with `SIGXFSZ` ignored: the write that crosses it is short, the next one `EFBIG`.
     #[must_use]
     pub fn file_size(mut self, bytes: u64) -> Confinement {
-        self.limits.push((libc::RLIMIT_FSIZE, bytes));
+        self.limits.push((FILE_SIZE, bytes));
         self
     }
 
@@ -188,14 +194,14 @@ fn run_confined(confinement: &Confinement, body: impl FnOnce() + Send) {
 
 impl Confinement {
     /// Enters it, for good except for the limits, whose old values it answers.
-    fn enter(&self) -> io::Result<Vec<(libc::__rlimit_resource_t, u64)>> {
+    fn enter(&self) -> io::Result<Vec<(Resource, u64)>> {
         let mut filters = Vec::new();
         for &(call, errno) in &self.refused {
             filters.push(filter(call, errno)?);
         }
         let mut old = Vec::new();
         for &(resource, limit) in &self.limits {
-            if resource == libc::RLIMIT_FSIZE {
+            if resource == FILE_SIZE {
                 // SAFETY: the child's own business; nothing in it relies on the signal.
                 unsafe { libc::signal(libc::SIGXFSZ, libc::SIG_IGN) };
             }
@@ -205,7 +211,7 @@ impl Confinement {
             become_user(uid)?;
         }
         if let Some(spare) = self.spare_files {
-            old.push((libc::RLIMIT_NOFILE, set_limit(libc::RLIMIT_NOFILE, next_files(spare)?)?));
+            old.push((FILES, set_limit(FILES, next_files(spare)?)?));
         }
         for filter in filters {
             seccompiler::apply_filter(&filter).map_err(io::Error::other)?;
@@ -223,16 +229,16 @@ fn filter(call: i64, errno: i32) -> io::Result<BpfProgram> {
 }
 
 /// Sets a soft limit and answers the old one; the hard limit stays, so that the way back is open.
-fn set_limit(resource: libc::__rlimit_resource_t, limit: u64) -> io::Result<u64> {
+fn set_limit(resource: Resource, limit: u64) -> io::Result<u64> {
     let mut now = libc::rlimit { rlim_cur: 0, rlim_max: 0 };
     // SAFETY: `now` is what the call fills.
-    if unsafe { libc::getrlimit(resource, &mut now) } < 0 {
+    if unsafe { libc::getrlimit(resource as _, &mut now) } < 0 {
         return Err(io::Error::last_os_error());
     }
     let old = now.rlim_cur;
     now.rlim_cur = limit.min(now.rlim_max);
     // SAFETY: `now` is what the call reads.
-    if unsafe { libc::setrlimit(resource, &now) } < 0 {
+    if unsafe { libc::setrlimit(resource as _, &now) } < 0 {
         return Err(io::Error::last_os_error());
     }
     Ok(old)
@@ -246,6 +252,37 @@ fn next_files(spare: u32) -> io::Result<u64> {
     }
     let last = taken.last().expect("at least one was opened");
     Ok(std::os::fd::AsRawFd::as_raw_fd(last) as u64)
+}
+
+/// Takes all descriptors away: until the guard is dropped, whatever needs one more is `EMFILE`. For
+/// [`in_child!`](crate::in_child) bodies, since the limit is the process's.
+///
+/// # Errors
+/// The system's.
+pub fn no_more_files() -> io::Result<NoMoreFiles> {
+    Ok(NoMoreFiles(set_limit(FILES, next_files(0)?)?))
+}
+
+/// Gives the descriptors back on drop.
+#[derive(Debug)]
+pub struct NoMoreFiles(u64);
+
+impl Drop for NoMoreFiles {
+    fn drop(&mut self) {
+        let _ = set_limit(FILES, self.0);
+    }
+}
+
+/// Makes the mount at `dir` read-only, for who can mount (see [`private_tmpfs`]).
+///
+/// # Errors
+/// The system's.
+pub fn remount_read_only(dir: &Path) -> io::Result<()> {
+    let dir = CString::new(dir.as_os_str().as_bytes())?;
+    let how = libc::MS_REMOUNT | libc::MS_RDONLY;
+    // SAFETY: C strings and numbers.
+    let answer = unsafe { libc::mount(c"tmpfs".as_ptr(), dir.as_ptr(), c"tmpfs".as_ptr(), how, std::ptr::null()) };
+    if answer < 0 { Err(io::Error::last_os_error()) } else { Ok(()) }
 }
 
 /// Mounts a tmpfs of so many bytes on `dir`, in a mount namespace of the calling thread's own: the kernel takes it away with

@@ -20,6 +20,8 @@ pub struct Cx<'a> {
     supports: OpSet,
     case: &'a str,
     test: &'a str,
+    /// Which of the rig's disks.
+    #[cfg(target_os = "linux")]
     index: usize,
     files: AtomicU32,
 }
@@ -199,7 +201,18 @@ pub fn run_case(rig: &dyn Rig, case: &str, body: fn(&Cx<'_>), test: &str) {
     };
     for (index, disk) in rig.disks().into_iter().enumerate() {
         let label = disk.label();
-        let cx = Cx { rig, disk: &*disk, supports, case, test, index, files: AtomicU32::new(0) };
+        #[cfg(not(target_os = "linux"))]
+        let _ = index;
+        let cx = Cx {
+            rig,
+            disk: &*disk,
+            supports,
+            case,
+            test,
+            #[cfg(target_os = "linux")]
+            index,
+            files: AtomicU32::new(0),
+        };
         let whole = || {
             body(&cx);
             #[cfg(unix)]

@@ -1,6 +1,6 @@
 //! Each error surfaces as itself, on its own operation, once.
 
-use crate::{BLOCK, Bench, Cx, Mode, bytes::assert_same, handles, nobodys_file, pattern};
+use crate::{BLOCK, Cx, Mode, bytes::assert_same, nobodys_file, pattern};
 use io_core::{Advice, AlignedBuf, FileFacts, FileHandle, Lifetime, Op, OpClass, OpKind, OpenOptions, errno};
 
 fn read(file: &FileHandle, offset: u64) -> Op {
@@ -159,12 +159,12 @@ pub fn a_pipe_has_no_offsets(cx: &Cx<'_>) {
         for mode in cx.modes(&[OpKind::Read, OpKind::Write]) {
             let mut bench = cx.bench(4);
             let facts = FileFacts { direct: mode == Mode::Direct, filled: 1 << 30, ..FileFacts::default() };
-            let Ok((reader, writer)) = handles::pipe(facts) else { cx.skip("needs a pipe") };
+            let Ok((reader, writer)) = crate::handles::pipe(facts) else { cx.skip("needs a pipe") };
             let (written, _) = bench.run(write(&writer, BLOCK as u64));
             assert!([-libc::ESPIPE, BLOCK as i32].contains(&written), "{written}");
             if written < 0 {
                 let bytes = pattern(99, BLOCK);
-                handles::write_all(&writer, &bytes);
+                crate::handles::write_all(&writer, &bytes);
             }
             let (result, op) = bench.run(read(&reader, BLOCK as u64));
             assert!([-libc::ESPIPE, BLOCK as i32].contains(&result), "{result}");
@@ -349,7 +349,7 @@ pub fn writes_on_a_full_disk(cx: &Cx<'_>) {
 
 /// Writes behind what fitted until nothing fits: each answer is some bytes, or `ENOSPC`, and that soon.
 #[cfg(target_os = "linux")]
-fn fill(bench: &mut Bench, file: &FileHandle, from: usize) {
+fn fill(bench: &mut crate::Bench, file: &FileHandle, from: usize) {
     let mut at = from.next_multiple_of(BLOCK);
     for _ in 0..300 {
         match bench.run(write(file, at as u64)).0 {

@@ -9,6 +9,7 @@ pub mod errors;
 pub mod lifetime;
 pub mod locks;
 pub mod names;
+pub mod refusals;
 pub mod registered;
 pub mod space;
 pub mod sync;
@@ -120,12 +121,17 @@ macro_rules! for_each_case {
             wake::soak_no_wake_is_lost,
             wake::waking_nobody,
             wake::sleepers_outside_are_woken,
+            wake::waking_the_awake_is_free,
+            wake::woken_before_arming,
             wake::armed_it_rings_for_completions,
             wake::finished_before_arming_is_said,
             wake::rung_before_the_sleep,
             wake::quiet_when_all_is_reaped,
             wake::soak_arming_loses_nothing,
             wake::armed_by_a_thread_that_has_exited,
+            refusals::no_descriptors_left,
+            refusals::no_permission,
+            refusals::other_file_systems,
             lifetime::dropped_idle,
             lifetime::released_buffers_are_left_alone,
             lifetime::drained_before_the_drop,

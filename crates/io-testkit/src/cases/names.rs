@@ -121,9 +121,13 @@ pub fn open_and_symbolic_links(cx: &Cx<'_>) {
 pub fn odd_names(cx: &Cx<'_>) {
     cx.needs(&[OpKind::Open, OpKind::Unlink]);
     let mut bench = cx.bench(4);
-    let mut names = vec![std::ffi::OsString::from("with space  and 'quotes'"), "späße-日本-🦀".into(), "-n".into()];
-    #[cfg(unix)]
-    names.push(std::os::unix::ffi::OsStringExt::from_vec(b"no \xff\xfe text\n".to_vec()));
+    let names = [
+        std::ffi::OsString::from("with space  and 'quotes'"),
+        "späße-日本-🦀".into(),
+        "-n".into(),
+        #[cfg(unix)]
+        std::os::unix::ffi::OsStringExt::from_vec(b"no \xff\xfe text\n".to_vec()),
+    ];
     for name in names {
         let path = cx.path("x").with_file_name(&name);
         let Output::File(file) = answer(&mut bench, Op::open(&path, OpenOptions::CREATE_NEW).unwrap()) else {

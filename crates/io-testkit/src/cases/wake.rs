@@ -215,6 +215,46 @@ fn submit_and_look(bench: &mut Bench) {
     }
 }
 
+/// Waking a driver that nobody sleeps on costs no system call: of those that write, the kernel keeps count.
+pub fn waking_the_awake_is_free(cx: &Cx<'_>) {
+    let writes = || {
+        let counts = std::fs::read_to_string("/proc/thread-self/io").ok()?;
+        counts.lines().find_map(|line| line.strip_prefix("syscw: ")).and_then(|count| count.parse::<u64>().ok())
+    };
+    let mut bench = cx.bench(4);
+    let readiness = bench.driver().readiness();
+    let _ = bench.driver().arm(false);
+    bench.reap(Wait::No);
+    let Some(before) = writes() else { cx.skip("needs /proc/thread-self/io, to count system calls") };
+    (0..1000).for_each(|_| readiness.wake());
+    let made = writes().unwrap_or(before) - before;
+    assert!(made <= 2, "{made} writes for 1000 wakes of nobody");
+    // And it was a wake all the same.
+    let clock = bench.driver().clock();
+    let begun = clock.now();
+    bench.reap(Wait::AtMost(lost(cx)));
+    assert!(clock.now() - begun < soon(cx), "the wake was lost");
+}
+
+/// A wake from before the arming is not lost either: arming says so, or the sleep ends.
+pub fn woken_before_arming(cx: &Cx<'_>) {
+    let mut bench = cx.bench(4);
+    let readiness = bench.driver().readiness();
+    let clock = bench.driver().clock();
+    for sleeper in Sleeper::all(&*readiness) {
+        for _ in 0..3 {
+            let _ = bench.driver().arm(false);
+            readiness.wake();
+            if bench.driver().arm(true) == Armed::Waiting {
+                let begun = clock.now();
+                assert!(sleeper.sleep(&*readiness, lost(cx)), "{sleeper:?} missed a wake from before the arming");
+                assert!(clock.now() - begun < soon(cx), "{sleeper:?} missed a wake from before the arming");
+            }
+            bench.reap(Wait::AtMost(Duration::from_millis(1)));
+        }
+    }
+}
+
 /// Reaps all that is in flight by sleeping outside the driver: arm, look, sleep, as the protocol says.
 #[track_caller]
 fn reap_by_sleeping(cx: &Cx<'_>, bench: &mut Bench, sleeper: Sleeper) {

@@ -58,12 +58,18 @@ impl Shared {
     fn ring(&self, mut state: MutexGuard<'_, State>) {
         state.rung = true;
         let wakers = std::mem::take(&mut state.subscribers);
-        let one = 1u64.to_ne_bytes();
-        // SAFETY: the descriptor is open and the eight bytes are there.
-        unsafe { libc::write(self.bell.as_raw_fd(), one.as_ptr().cast(), 8) };
+        if state.armed {
+            self.write();
+        }
         self.changed.notify_all();
         drop(state);
         wakers.into_iter().for_each(Waker::wake);
+    }
+
+    fn write(&self) {
+        let one = 1u64.to_ne_bytes();
+        // SAFETY: the descriptor is open and the eight bytes are there.
+        unsafe { libc::write(self.bell.as_raw_fd(), one.as_ptr().cast(), 8) };
     }
 
     fn silence(&self, state: &mut State) {
@@ -180,6 +186,10 @@ unsafe impl Driver for Reference {
         state.armed = armed;
         if !state.ready.is_empty() {
             return Armed::ReadyNow;
+        }
+        if armed && state.woken {
+            // It came while nobody watched the descriptor.
+            self.shared.write();
         }
         Armed::Waiting
     }
