@@ -5,7 +5,7 @@ use crate::{
     puppet::{Cancels, Puppet, Reply},
     random::{Random, dice},
     transfers::spy,
-    world::{PATIENCE, World, accept, answers, assert_same, code, core, data, drain, nothing, room, turn},
+    world::{PATIENCE, World, accept, answers, assert_same, code, core, data, drain, nothing, room, soak, turn},
 };
 use io_engine::{
     Finished, Inflight, Where,
@@ -24,7 +24,7 @@ every_driver!(
     after_it_was_answered,
     held_by_order,
     all_at_once,
-    storms,
+    storms_soak,
 );
 
 /// Answered with all of it, or cancelled; nothing between.
@@ -187,7 +187,7 @@ fn all_at_once(world: &World) {
 
 /// Reads, writes and syncs with cancels at any moment; the file is compared block by block: a write that was cancelled left the
 /// block as it was, or new, or (a part of it being done) new up to some byte.
-fn storms(world: &World) {
+fn storms_soak(world: &World) {
     let blocks = 16;
     let old = pattern(99, blocks * BLOCK);
     for seed in 0..6 {
@@ -204,7 +204,7 @@ fn storms(world: &World) {
         let mut flying: HashMap<_, (usize, Option<Vec<u8>>)> = HashMap::new();
         let mut busy = vec![false; blocks];
         let (mut started, mut answered, mut cancelled) = (0, 0, 0);
-        let rounds = if std::env::var_os("IOFS_SOAK").is_some() { 100_000 } else { 600 };
+        let rounds = if soak() { 100_000 } else { 600 };
         while started < rounds || !flying.is_empty() {
             let block = random.below(blocks as u64) as usize;
             if started < rounds && core.room() > 0 && !busy[block] {

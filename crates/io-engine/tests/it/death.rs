@@ -301,8 +301,7 @@ fn lent_pages_stay_lent() {
     let pages: &'static mut [u8] = vec![0u8; BLOCK].leak();
     let log = Arc::<Mutex<Vec<String>>>::default();
     let listener = Pages(nobodys_file(FileFacts::default()), pages.as_mut_ptr().expose_provenance(), log.clone());
-    let (event_loop, client) =
-        AIOEventLoop::new(puppet.boxed(), drained_for(Duration::from_millis(20))).unwrap();
+    let (event_loop, client) = AIOEventLoop::new(puppet.boxed(), drained_for(Duration::from_millis(20))).unwrap();
     let thread = event_loop.start_thread(listener);
     client.send(7).unwrap();
     while strings.flying().is_empty() {

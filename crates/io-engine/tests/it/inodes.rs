@@ -4,7 +4,7 @@
 use crate::{
     order::sticky,
     puppet::{Cancels, Puppet, Reply},
-    world::{PATIENCE, accept, answers, code, core, drain, nothing, run, turn},
+    world::{PATIENCE, accept, answers, code, core, drain, nothing, run, soak, turn},
 };
 use io_engine::{
     Inflight, SyncFailed, Where,
@@ -32,9 +32,9 @@ fn inode() -> impl Fn() -> FileHandle {
 /// Two cores, two threads, one inode: whatever the interleaving, no sync reaches the driver before a write that was accepted
 /// before it has come back from the other one.
 #[test]
-fn a_sync_never_overtakes_a_write_of_another_thread() {
+fn a_sync_never_overtakes_a_write_of_another_thread_soak() {
     let open = inode();
-    let rounds = if std::env::var_os("IOFS_SOAK").is_some() { 200_000 } else { 4_000 };
+    let rounds = if soak() { 200_000 } else { 4_000 };
     // Writes count up: accepted (published by the writer), and gone from the driver.
     let (accepted, gone) = (Arc::new(AtomicU64::new(0)), Arc::new(AtomicU64::new(0)));
     let over = Arc::new(AtomicBool::new(false));

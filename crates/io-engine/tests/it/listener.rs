@@ -80,7 +80,8 @@ fn the_same_calls_on_every_driver(world: &World) {
             complete(201, moved(BLOCK), &old[..BLOCK]),
         ]
     );
-    let one = |id, answer, data: &[u8]| [Call::Request(id), Call::Submit(key_of(id)), complete(key_of(id), answer, data)];
+    let one =
+        |id, answer, data: &[u8]| [Call::Request(id), Call::Submit(key_of(id)), complete(key_of(id), answer, data)];
     assert_eq!(of_request(&calls, 3), one(3, moved(BLOCK), &old[7 * BLOCK..]));
     assert_eq!(of_request(&calls, 4), one(4, moved(0), b""));
     assert_eq!(
@@ -141,7 +142,8 @@ fn what_does_not_fit_is_offered_again(world: &World) {
     }
     let calls = aloop.finish();
     // Requests keep their order although some were given back.
-    let order: Vec<_> = calls.iter().filter_map(|call| if let Call::Request(id) = call { Some(*id) } else { None }).collect();
+    let order: Vec<_> =
+        calls.iter().filter_map(|call| if let Call::Request(id) = call { Some(*id) } else { None }).collect();
     assert_eq!(order, (1..=20).collect::<Vec<_>>());
     for id in 1..=20 {
         let mine = of_request(&calls, id);
@@ -163,7 +165,10 @@ fn what_never_fits_is_refused(world: &World) {
     let mine = of_request(&calls, 2);
     assert_eq!(mine.last(), Some(&Call::Refused(2)));
     assert!(mine[..mine.len() - 1].iter().all(|call| *call == Call::Back(2)), "{mine:?}");
-    assert_eq!(of_request(&calls, 3).iter().filter(|call| matches!(call, Call::Complete(..))).count() as u64, depth.min(100));
+    assert_eq!(
+        of_request(&calls, 3).iter().filter(|call| matches!(call, Call::Complete(..))).count() as u64,
+        depth.min(100)
+    );
 }
 
 /// A listener that answers each completion with the next submission, as a bench does.
@@ -220,8 +225,7 @@ fn resubmission_keeps_the_depth(world: &World) {
     let file = world.file(&pattern(1, 4 * BLOCK));
     let driver = world.driver(32);
     let most = Arc::<Mutex<(u64, u64, Option<AIOStats>)>>::default();
-    let keeper =
-        Keeper { file: file.handle.clone(), depth: 32, left: 5000, in_flight: 0, most: most.clone() };
+    let keeper = Keeper { file: file.handle.clone(), depth: 32, left: 5000, in_flight: 0, most: most.clone() };
     let (event_loop, client) = AIOEventLoop::new(driver, LoopOptions::default()).unwrap();
     let thread = event_loop.start_thread(keeper);
     client.send(()).unwrap();

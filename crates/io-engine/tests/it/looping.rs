@@ -127,7 +127,8 @@ impl Record {
 
     #[track_caller]
     pub fn completed(&self, key: AIOKey) -> Answer {
-        match self.wait_for(&format!("the completion of {key}"), |call| matches!(call, Call::Complete(k, ..) if *k == key))
+        match self
+            .wait_for(&format!("the completion of {key}"), |call| matches!(call, Call::Complete(k, ..) if *k == key))
         {
             Call::Complete(_, answer, _) => answer,
             _ => unreachable!("looked for above"),

@@ -78,7 +78,8 @@ macro_rules! every_driver {
 
 /// Runs a case on every disk of a driver.
 pub fn on(which: Which, case: &str, test: impl Fn(&World)) {
-    let sim = SimDisk::new(SimOptions::seeded(1));
+    // A lost wake hangs instead of showing as a second too many.
+    let sim = SimDisk::new(SimOptions { idle_max: 10 * PATIENCE, ..SimOptions::seeded(1) });
     for disk in disks(which, &sim) {
         let sim = (which == Which::Sim).then(|| sim.clone());
         let world = World { which, disk, sim, mode: Cell::new(Mode::Buffered), files: Cell::new(0) };
@@ -234,6 +235,11 @@ impl World {
     pub fn contents(&self, file: &File) -> Vec<u8> {
         self.disk.contents(&file.name).expect("read a file")
     }
+}
+
+/// True where tests take their time (`cargo xtask ci --full`).
+pub fn soak() -> bool {
+    std::env::var_os("IOFS_SOAK").is_some()
 }
 
 /// A core over `driver` with the usual options.
