@@ -19,7 +19,12 @@ impl AIOEventListener for Echo {
         queue.push(AIO::write(0, &self.file, buf, 0)).map_err(AIO::into_buf)
     }
 
-    fn on_complete(&mut self, write: AIO<Vec<u8>>, result: std::io::Result<usize>, _: &mut IOQueue<AIO<Vec<u8>>>) -> AIOKind {
+    fn on_complete(
+        &mut self,
+        write: AIO<Vec<u8>>,
+        result: std::io::Result<usize>,
+        _: &mut IOQueue<AIO<Vec<u8>>>,
+    ) -> AIOKind {
         result.unwrap();
         let _ = self.answers.send(write.into_buf());
         AIOKind::Write

@@ -11,7 +11,9 @@ use std::{io, ptr::NonNull, sync::Arc, task::Waker, time::Duration};
 /// - **Exactly one completion** for each accepted token (I2), refused operations included: an operation that the system will
 ///   not take becomes its own completion, and the others go on.
 /// - **No loss at the edge**: `Full` stages nothing; what does not fit into the caller's batch stays for the next call.
-/// - **Wakes are sticky** ([`Readiness::wake`]).
+/// - **Wakes are sticky** ([`Readiness::wake`]): a wake that nobody was waiting for ends the next wait, also one that was rung before
+///   the readiness was armed. A [`Wait::No`] does not use it up.
+/// - **Arming is honest**: with nothing left to reap, `arm(true)` answers [`Armed::Waiting`], and the descriptor is quiet.
 /// - An operation of a kind that [`supports`](Driver::supports) does not name completes with `-EOPNOTSUPP`, or is done anyway.
 ///
 /// # Safety

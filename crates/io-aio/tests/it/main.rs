@@ -25,6 +25,7 @@ io_testkit::conformance!(insisting_on_all, RealRig::new(DriverName::Aio, |depth|
 // The same where the ring has an unknown layout, so that each look is a system call, and operations begin to ring only when
 // somebody arms.
 io_testkit::conformance!(by_system_calls, RealRig::new(DriverName::Aio, |depth| insisting(every_way(depth)[3])));
+io_testkit::properties!(histories, RealRig::new(DriverName::Aio, |depth| insisting(options(depth))));
 
 #[test]
 fn it_says_what_it_is() {

@@ -64,6 +64,7 @@ impl Disk for Simulated {
 io_testkit::conformance!(seeded, SimRig::new(SimOptions::seeded(1)));
 io_testkit::conformance!(at_once, SimRig::new(SimOptions::seeded(2).without_latency()));
 io_testkit::conformance!(slow_and_strict, SimRig::new(slow_and_strict()));
+io_testkit::properties!(histories, SimRig::new(SimOptions::seeded(3)));
 
 /// Takes anything from very short to very long, and never cancels.
 fn slow_and_strict() -> SimOptions {

@@ -24,6 +24,12 @@ io_testkit::conformance!(
         Ok(Box::new(threadpool(ThreadPoolOptions { depth, ..ThreadPoolOptions::default() })?))
     })
 );
+io_testkit::properties!(
+    histories,
+    io_testkit::RealRig::new(DriverName::ThreadPool, |depth| {
+        Ok(Box::new(threadpool(ThreadPoolOptions { depth, ..ThreadPoolOptions::default() })?))
+    })
+);
 
 /// Does one operation on this thread: its result, and the operation settled.
 fn run(mut op: Op) -> (i32, Op) {

@@ -38,6 +38,9 @@ io_testkit::conformance!(shared_ring, RealRig::new(DriverName::Uring, shared));
 io_testkit::conformance!(owned_ring, RealRig::new(DriverName::Uring, owned).owned_by_its_thread());
 io_testkit::conformance!(sqpoll_ring, RealRig::new(DriverName::Uring, sqpoll));
 
+io_testkit::properties!(shared_histories, RealRig::new(DriverName::Uring, shared));
+io_testkit::properties!(owned_histories, RealRig::new(DriverName::Uring, owned).owned_by_its_thread());
+
 /// A driver of these options; ends the test as skipped, with the reason printed, where there can be none.
 macro_rules! driver {
     ($options:expr) => {
