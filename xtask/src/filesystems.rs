@@ -7,7 +7,9 @@ use crate::tests_of::Tests;
 use anyhow::Result;
 use std::path::PathBuf;
 
-const PACKAGES: &[&str] = &["io-uring-driver", "io-aio", "io-threadpool", "io-engine"];
+/// The drivers by their conformance suite; the engine by all its tests, which take the same directories.
+const DRIVERS: &[&str] = &["io-uring-driver", "io-aio", "io-threadpool"];
+const ENGINE: &[&str] = &["io-engine"];
 
 /// Sparse: what counts is what the tests write. xfs takes no less than 300 MiB.
 const IMAGE_BYTES: u64 = 2 << 30;
@@ -42,6 +44,8 @@ pub(crate) fn job(ctx: &Ctx) -> Result<Outcome> {
         return Ok(Outcome::Skipped(format!("nothing can be mounted ({})", refused.join("; "))));
     }
     let dirs: Vec<PathBuf> = mounted.iter().map(|mount| mount.dir().to_owned()).collect();
-    Tests { packages: PACKAGES, filter: Some("conformance"), dirs: Some(&dirs), ..Tests::default() }.run(ctx)?;
+    for (packages, filter) in [(DRIVERS, Some("conformance")), (ENGINE, None)] {
+        Tests { packages, filter, dirs: Some(&dirs), ..Tests::default() }.run(ctx)?;
+    }
     Ok(Outcome::Done)
 }
