@@ -14,11 +14,15 @@ use std::{io, mem::ManuallyDrop, time::Duration};
 
 /// How long a dead driver's ring is still read before what is missing counts as lost.
 const GRACE: Duration = Duration::from_secs(1);
+/// A driver may take its clock with it: virtual time that does not pass any more brings nothing any more, either.
+const STALLED_MAX: u32 = 100;
 
 #[derive(Debug, Default)]
 pub(crate) struct Death {
     /// Why, and until when completions may still come.
     died: Option<(i32, Duration)>,
+    /// Waits in a row that took no time at all.
+    stalled: u32,
     /// Nothing may begin any more, wherever.
     closed: bool,
     /// Lost operations whose owner was not told yet.
@@ -43,7 +47,7 @@ impl Death {
     }
 
     fn is_over(&self, now: Duration) -> bool {
-        self.died.is_some_and(|(_, until)| now >= until)
+        self.stalled >= STALLED_MAX || self.died.is_some_and(|(_, until)| now >= until)
     }
 }
 
@@ -60,18 +64,21 @@ impl<S: Carrier> Inflight<S> {
     #[cold]
     pub(crate) fn submit_dead(&mut self, wait: Wait) {
         let _ = self.driver.submit(Wait::No, &mut self.batch);
-        let over = self.death.is_over(self.clock.now());
+        let before = self.clock.now();
+        let over = self.death.is_over(before);
         let missing = self.batch.is_empty() && self.slots.iter().any(|(_, f)| f.at == Where::Driver);
         if missing && over {
             self.quarantine(|at| at == Where::Driver);
         }
         let poll = Duration::from_millis(if missing { 2 } else { 1000 });
         match wait {
-            _ if !self.batch.is_empty() || !self.death.names.is_empty() => {}
-            Wait::No => {}
+            _ if !self.batch.is_empty() || !self.death.names.is_empty() => return,
+            Wait::No => return,
             Wait::AtMost(most) => self.readiness.wait(Some(most.min(poll))),
             Wait::Forever => self.readiness.wait(Some(poll)),
         }
+        let stood_still = missing && self.clock.now() == before;
+        self.death.stalled = if stood_still { self.death.stalled + 1 } else { 0 };
     }
 
     /// Gives up on what somebody holds: the slots keep it for ever, [`next_lost`](Inflight::next_lost) names it.
@@ -108,7 +115,11 @@ impl<S: Carrier> Inflight<S> {
 
     /// Names one operation whose completion will never come, and the reason. Its memory is not given back.
     pub fn next_lost(&mut self) -> Option<(&S, io::Error)> {
-        let token = self.death.names.pop()?;
+        let Some(token) = self.death.names.pop() else {
+            // All of them are named: their places can be had again.
+            self.renew_slots();
+            return None;
+        };
         let reason = self.death.died.map_or(errno::EIO, |(reason, _)| reason);
         let flight = self.slots.get_mut(token).expect("quarantined slots are never freed");
         Some((&flight.carrier, io::Error::from_raw_os_error(reason)))

@@ -81,7 +81,7 @@ fn dies(world: &World, deaf: bool) {
     let file = world.file(&contents);
     let (driver, faults) = world.faulty(8);
     let depth = driver.depth() as u64;
-    faults.add(Rule::of(OpKind::Read, Fault::Delay(Duration::from_millis(20))).times(4));
+    faults.add(Rule::of(OpKind::Read, Fault::Delay(Duration::from_millis(300))).times(4));
     let aloop = Loop::start(driver);
     let read = || Op::read(&file.handle, GuardBuf::with_capacity(BLOCK), 0);
     aloop.send(Req::all(1, (0..4).map(|_| read())));
@@ -140,8 +140,7 @@ fn late_answers_of_a_dead_driver_are_void() {
             named += 1;
         }
     }
-    assert!(turn(&mut core, Wait::No).is_empty());
-    // All of the depth is there again, and taken by operations that are with the pool.
+    // All of the depth is there again at once, and taken by operations that are with the pool.
     let mut tokens = Vec::new();
     while let Ok(token) = core.accept(Op::open(&fifo.0, OpenOptions::READ).unwrap()) {
         tokens.push(token);
@@ -381,6 +380,25 @@ fn after_a_death_requests_are_answered_at_once() {
     aloop.send(Req::one(100, Op::read(&file, room(100), 0)));
     aloop.record.completed(10_000);
     assert!(begun.elapsed() < Duration::from_millis(900));
+    aloop.finish();
+}
+
+/// The whole depth is lost, and requests wait: they go on as soon as the losses are named.
+#[test]
+fn a_loop_whose_every_place_was_lost_goes_on_at_once() {
+    let (puppet, strings) = Puppet::new(4);
+    strings.hold_all();
+    let aloop = Loop::start(puppet.boxed());
+    let file = nobodys_file(FileFacts::default());
+    aloop.send(Req::all(1, (0..4).map(|_| Op::stat(&file))));
+    aloop.record.wait_for("the last of four", |call| *call == Call::Submit(103));
+    let path = std::env::temp_dir();
+    aloop.send(Req::one(2, Op::stat_path(&path, true).unwrap()));
+    strings.break_channel(errno::EIO, true);
+    aloop.record.wait_for("the losses", |call| matches!(call, Call::Quarantined(..)));
+    let begun = Instant::now();
+    assert_eq!(aloop.record.completed(200), Answer::Moved(0));
+    assert!(begun.elapsed() < Duration::from_millis(500), "{:?}", begun.elapsed());
     aloop.finish();
 }
 

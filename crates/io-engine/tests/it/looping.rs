@@ -1,9 +1,6 @@
 //! An event loop on a thread, with a listener that writes down every call and watches their order.
 
-use crate::{
-    order::sticky_code,
-    world::{A_WHILE, PATIENCE},
-};
+use crate::{order::sticky_code, world::PATIENCE};
 use io_engine::{
     AIO, AIOClient, AIOEventListener, AIOEventLoop, AIOKey, AIOKind, AIOStats, IOQueue, IOSubmission, LoopOptions,
     core::{AlignedBuf, Driver, Op},
@@ -107,10 +104,6 @@ impl Record {
         self.lock().calls.clone()
     }
 
-    pub fn stats(&self) -> Option<AIOStats> {
-        self.lock().stats
-    }
-
     /// Waits until a call is there of which this is true.
     #[track_caller]
     pub fn wait_for(&self, what: &str, mut is_it: impl FnMut(&Call) -> bool) -> Call {
@@ -133,11 +126,6 @@ impl Record {
             Call::Complete(_, answer, _) => answer,
             _ => unreachable!("looked for above"),
         }
-    }
-
-    /// Number of completions so far.
-    pub fn completions(&self) -> usize {
-        self.lock().calls.iter().filter(|call| matches!(call, Call::Complete(..))).count()
     }
 
     fn note(&self, call: Call, hook: &mut Option<Hook>) {
@@ -300,14 +288,6 @@ impl Loop {
         assert_eq!(calls.iter().filter(|call| **call == Call::End).count(), 1, "end_loop");
         assert_eq!(calls.last(), Some(&Call::End));
         calls
-    }
-
-    /// Nothing new is written down for a while.
-    pub fn quiet(&self) {
-        let before = self.record.calls().len();
-        std::thread::sleep(A_WHILE);
-        let calls = self.record.calls();
-        assert_eq!(calls.len(), before, "unexpected: {:?}", &calls[before..]);
     }
 }
 

@@ -4,8 +4,8 @@
 //! It never does anything by itself: what the script does not answer stays in flight until the test answers it.
 
 use io_engine::core::{
-    Armed, Clock, Completion, Completions, Driver, DriverName, Full, MonotonicClock, OpKind, OpSet, Progress, RawOp,
-    Readiness, RwFlags, Token, Wait, errno,
+    Armed, Completion, Completions, Driver, DriverName, Full, OpKind, OpSet, Progress, RawOp, Readiness, RwFlags,
+    Token, Wait, errno,
 };
 use std::{
     collections::VecDeque,
@@ -24,8 +24,6 @@ pub enum Reply {
     Short(u32),
     /// Nothing is done; this is the answer.
     Answer(i32),
-    /// It is done for real, and this is the answer all the same.
-    RunButAnswer(i32),
     /// It stays in flight until the test says more.
     Hold,
 }
@@ -83,8 +81,6 @@ struct State {
     push_back: u32,
     broken: Option<(i32, bool)>,
     woken: bool,
-    sleepers: u32,
-    sleeps: u64,
     dropped: bool,
 }
 
@@ -93,7 +89,6 @@ struct Shared {
     bell: Condvar,
     /// How long `wake` keeps its caller after it has rung: holds a window open that is a few instructions wide otherwise.
     drag: Mutex<Duration>,
-    clock: Arc<dyn Clock>,
 }
 
 impl fmt::Debug for Shared {
@@ -115,7 +110,6 @@ impl Shared {
         ready: impl Fn(&State) -> bool,
     ) -> MutexGuard<'a, State> {
         let until = at_most.and_then(|most| Instant::now().checked_add(most));
-        state.sleeps += 1;
         loop {
             if std::mem::take(&mut state.woken) || ready(&state) {
                 return state;
@@ -124,9 +118,7 @@ impl Shared {
             if left.is_zero() {
                 return state;
             }
-            state.sleepers += 1;
             state = self.bell.wait_timeout(state, left).unwrap_or_else(PoisonError::into_inner).0;
-            state.sleepers -= 1;
         }
     }
 }
@@ -170,11 +162,6 @@ pub struct Strings(Arc<Shared>);
 impl Puppet {
     /// A driver of a stranger's name, with the offload pool beside it, that does everything for real.
     pub fn new(depth: u32) -> (Puppet, Strings) {
-        Puppet::with_clock(depth, Arc::new(MonotonicClock::new()))
-    }
-
-    /// The same, on a clock of the test's.
-    pub fn with_clock(depth: u32, clock: Arc<dyn Clock>) -> (Puppet, Strings) {
         let state = State {
             script: Box::new(|_| Reply::Run),
             staged: VecDeque::new(),
@@ -187,12 +174,10 @@ impl Puppet {
             push_back: 0,
             broken: None,
             woken: false,
-            sleepers: 0,
-            sleeps: 0,
             dropped: false,
         };
         let drag = Mutex::new(Duration::ZERO);
-        let shared = Arc::new(Shared { state: Mutex::new(state), bell: Condvar::new(), drag, clock });
+        let shared = Arc::new(Shared { state: Mutex::new(state), bell: Condvar::new(), drag });
         let strings = Strings(shared.clone());
         (Puppet { shared, name: DriverName::Other("puppet"), depth, supports: OpSet::ALL }, strings)
     }
@@ -222,25 +207,6 @@ impl Strings {
     /// Everything stays in flight from now on.
     pub fn hold_all(&self) {
         self.script(|_| Reply::Hold);
-    }
-
-    /// The held operation is done for real, now.
-    #[track_caller]
-    pub fn release(&self, token: Token) {
-        let mut state = self.0.lock();
-        let at = state.flying.iter().position(|&(t, _)| t == token).expect("the operation is in flight");
-        let (token, op) = state.flying.remove(at);
-        let result = run(&op);
-        state.ready.push_back(Completion::new(token, result));
-        drop(state);
-        self.0.bell.notify_all();
-    }
-
-    /// All held operations are done for real, now.
-    pub fn release_all(&self) {
-        for token in self.flying() {
-            self.release(token);
-        }
     }
 
     /// The held operation answers this; nothing is done.
@@ -304,16 +270,6 @@ impl Strings {
         }
     }
 
-    /// How often somebody went to sleep on the driver.
-    pub fn sleeps(&self) -> u64 {
-        self.0.lock().sleeps
-    }
-
-    /// True while somebody sleeps on the driver.
-    pub fn sleeping(&self) -> bool {
-        self.0.lock().sleepers > 0
-    }
-
     /// True once the driver was dropped.
     pub fn dropped(&self) -> bool {
         self.0.lock().dropped
@@ -322,10 +278,6 @@ impl Strings {
     /// Keeps everybody who wakes the driver for so long, after the wake has taken effect.
     pub fn drag_wakes(&self, by: Duration) {
         *self.0.drag.lock().unwrap_or_else(PoisonError::into_inner) = by;
-    }
-
-    pub fn wake(&self) {
-        self.0.wake();
     }
 }
 
@@ -407,10 +359,6 @@ unsafe impl Driver for Puppet {
                     Reply::Run => run(&op),
                     Reply::Short(most) => run_short(&op, most),
                     Reply::Answer(result) => result,
-                    Reply::RunButAnswer(result) => {
-                        run(&op);
-                        result
-                    }
                     Reply::Hold => {
                         state.flying.push((token, op));
                         continue;
@@ -472,30 +420,10 @@ unsafe impl Driver for Puppet {
     fn arm(&mut self, armed: bool) -> Armed {
         if armed && !self.shared.lock().ready.is_empty() { Armed::ReadyNow } else { Armed::Waiting }
     }
-
-    fn clock(&self) -> Arc<dyn Clock> {
-        self.shared.clock.clone()
-    }
 }
 
 impl Drop for Puppet {
     fn drop(&mut self) {
         self.shared.lock().dropped = true;
-    }
-}
-
-/// A clock that the test moves.
-#[derive(Debug, Default)]
-pub struct HandClock(Mutex<Duration>);
-
-impl HandClock {
-    pub fn advance(&self, by: Duration) {
-        *self.0.lock().unwrap_or_else(PoisonError::into_inner) += by;
-    }
-}
-
-impl Clock for HandClock {
-    fn now(&self) -> Duration {
-        *self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }

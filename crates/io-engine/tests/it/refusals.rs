@@ -3,7 +3,7 @@
 //!
 //! Each case runs in a child process of its own; nothing outlives it. The cases that change settings of the whole machine are
 //! called so, run where IOFS_TEST_MACHINE says that they may, and restore what they change.
-#![cfg(target_os = "linux")]
+#![cfg(all(target_os = "linux", feature = "io-uring", feature = "libaio"))]
 
 use crate::world::{answers, assert_same, core, data, room, run};
 use io_engine::{
@@ -84,7 +84,6 @@ fn names(passed_over: &[Unavailable]) -> Vec<DriverName> {
 }
 
 #[test]
-#[cfg(all(feature = "io-uring", feature = "libaio"))]
 fn no_io_uring() {
     for code in [EPERM, ENOSYS] {
         in_child!(&format!("setup {code}"), Confinement::none().refuse(SETUP, code), || {
@@ -97,7 +96,6 @@ fn no_io_uring() {
 }
 
 #[test]
-#[cfg(all(feature = "io-uring", feature = "libaio"))]
 fn no_aio() {
     for code in [EPERM, ENOSYS] {
         let neither = Confinement::none().refuse(IO_SETUP, code).refuse(SETUP, EPERM);
@@ -119,7 +117,6 @@ fn no_aio() {
 
 /// Filters that let the first call pass and refuse the one that matters.
 #[test]
-#[cfg(all(feature = "io-uring", feature = "libaio"))]
 fn setup_passes_and_the_rest_does_not() {
     for code in [EPERM, ENOSYS] {
         in_child!(&format!("enter {code}"), Confinement::none().refuse(ENTER, code), || {
@@ -151,7 +148,6 @@ fn setup_passes_and_the_rest_does_not() {
 }
 
 #[test]
-#[cfg(all(feature = "io-uring", feature = "libaio"))]
 fn no_memory_to_lock() {
     if !is_root() {
         return skip("engine", "no_memory_to_lock", "needs root, to become somebody without privileges");
@@ -167,7 +163,6 @@ fn no_memory_to_lock() {
 }
 
 #[test]
-#[cfg(all(feature = "io-uring", feature = "libaio"))]
 fn no_descriptors() {
     in_child!("none", Confinement::none().spare_files(0), || {
         // Nobody can open a file then, but choosing a driver must say what it finds, not panic.
@@ -195,7 +190,6 @@ fn no_descriptors() {
 
 /// The user's word: by option or by IOFS_DRIVER it is not fallen through.
 #[test]
-#[cfg(all(feature = "io-uring", feature = "libaio"))]
 fn an_explicit_choice_is_not_replaced() {
     in_child!("env", Confinement::none().refuse(SETUP, EPERM), || {
         let with_env = |value: &str| {
@@ -310,7 +304,6 @@ fn may_change(case: &str, path: &str) -> bool {
 static ONE_AT_A_TIME: std::sync::Mutex<()> = std::sync::Mutex::new(());
 
 #[test]
-#[cfg(all(feature = "io-uring", feature = "libaio"))]
 fn machine_wide_io_uring_disabled() {
     let path = "/proc/sys/kernel/io_uring_disabled";
     if !may_change("machine_wide_io_uring_disabled", path) {
@@ -325,7 +318,6 @@ fn machine_wide_io_uring_disabled() {
 }
 
 #[test]
-#[cfg(all(feature = "io-uring", feature = "libaio"))]
 fn machine_wide_no_aio_requests() {
     let path = "/proc/sys/fs/aio-max-nr";
     if !may_change("machine_wide_no_aio_requests", path) {
