@@ -4,7 +4,7 @@ use crate::{
     clock::Timers,
     death::Death,
     inode::{Inode, Mailbox, SyncFailed},
-    offload::Offload,
+    offload::{self, Offload},
     order::{self, Admission},
     retry::{self, Next, Seen},
     slots::Slots,
@@ -285,7 +285,10 @@ impl<S: Carrier> Inflight<S> {
         }
         let flight = self.slots.get_mut(token).expect("staged by who holds it");
         let op = flight.carrier.op_mut();
-        let pool = flight.to_pool || self.death.is_dead() || !self.supports.contains(op.kind(), op.class());
+        let pool = flight.to_pool
+            || self.death.is_dead()
+            || !self.supports.contains(op.kind(), op.class())
+            || offload::blocks_on(self.driver.name(), op.file());
         let raw = op.raw(flight.done, self.options.transfer_max);
         let staged = match &mut *self.offload {
             Some(offload) if pool => {

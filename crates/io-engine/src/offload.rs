@@ -1,9 +1,19 @@
 //! The pool that does what the driver cannot do without blocking its submitter. It completes through the same slot table and
 //! rings the same readiness as the driver it stands in for.
 
-use io_core::{Completions, Driver, DriverName, Readiness, Unavailable, Wait};
+use io_core::{Completions, Driver, DriverName, FileHandle, Readiness, Unavailable, Wait};
 use io_threadpool::{ThreadPoolDriver, ThreadPoolOptions, threadpool};
 use std::sync::Arc;
+
+/// File systems on which Linux AIO does not what its name says: `io_submit` waits for the whole operation, direct or not (FUSE
+/// measured, 300 ms of 300 ms; network file systems behave alike). `statfs` magics of FUSE, NFS, CIFS, SMB2 and 9P.
+const SUBMIT_BLOCKS: [i64; 5] = [0x6573_5546, 0x6969, 0xff53_4d42, 0xfe53_4d42, 0x0102_1997];
+
+/// True if this driver would block its submitter on this file whatever the operation, although it takes such operations elsewhere.
+#[inline]
+pub(crate) fn blocks_on(driver: DriverName, file: Option<&FileHandle>) -> bool {
+    driver == DriverName::Aio && file.is_some_and(|file| SUBMIT_BLOCKS.contains(&file.facts().fs_magic))
+}
 
 pub(crate) struct Offload {
     pub(crate) pool: ThreadPoolDriver,
@@ -36,5 +46,24 @@ impl Offload {
         let before = out.len();
         self.pool.submit(Wait::No, out).expect("the pool has no channel that could break");
         self.busy -= (out.len() - before) as u32;
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use io_core::FileFacts;
+
+    #[test]
+    fn aio_is_kept_from_file_systems_that_block_it() {
+        let on = |fs_magic| {
+            let file = std::fs::File::open(std::env::current_exe().unwrap()).unwrap();
+            FileHandle::from_std(file, FileFacts { fs_magic, direct: true, ..FileFacts::default() })
+        };
+        let (fuse, ext4) = (on(0x6573_5546), on(0xef53));
+        assert!(blocks_on(DriverName::Aio, Some(&fuse)));
+        assert!(!blocks_on(DriverName::Aio, Some(&ext4)));
+        assert!(!blocks_on(DriverName::Uring, Some(&fuse)), "the ring has workers for that");
+        assert!(!blocks_on(DriverName::Aio, None));
     }
 }

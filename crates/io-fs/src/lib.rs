@@ -51,3 +51,8 @@ pub use io_engine::core::{
 
 /// Every real driver with `None`, or the reason why it cannot run here.
 pub use io_engine::select::survey;
+
+/// The README's quickstart, as a test.
+#[cfg(all(doctest, target_os = "linux"))]
+#[doc = include_str!("../../../README.md")]
+struct Readme;
