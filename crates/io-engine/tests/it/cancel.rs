@@ -361,7 +361,8 @@ fn in_the_queue_of_the_pool() {
         core.cancel(open);
     }
     let queued = turn(&mut core, Wait::AtMost(PATIENCE)).len();
-    assert!((1..100).contains(&queued), "{queued} of 100 were still queued");
+    // On a busy machine no worker may have begun yet: then all of them are still queued.
+    assert!((1..=100).contains(&queued), "{queued} of 100 were still queued");
     fifo.let_go();
     let finished = answers(&mut core, 100 - queued);
     assert!(finished.iter().all(|f| f.result.is_ok()), "{finished:?}");
