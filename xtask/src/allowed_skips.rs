@@ -2,7 +2,7 @@
 //!
 //! An entry says whose skip it is, what reason the test gives, on which machines it is right, and why.
 
-use crate::skips::Skip;
+use crate::skips::{Skip, not_taken};
 use crate::sys;
 use std::fs;
 use std::path::Path;
@@ -91,12 +91,6 @@ impl Allowed {
         };
         reason && skip.suite.starts_with(self.suite) && (self.cases.is_empty() || self.cases.contains(&&*skip.case))
     }
-}
-
-/// `the driver does not take Read (Buffered) [tmpfs]` is about `Read (Buffered)`.
-fn not_taken(reason: &str) -> Option<&str> {
-    let kind = reason.strip_prefix("the driver does not take ")?;
-    Some(kind.split(" [").next().unwrap_or(kind))
 }
 
 pub(crate) const ALLOWED: &[Allowed] = &[

@@ -38,6 +38,7 @@ impl Ctx {
         let tmp = ws.target.join("tmp");
         let conformance = tmp.join("conformance");
         fs::create_dir_all(&conformance).with_context(|| format!("cannot create {}", conformance.display()))?;
+        share(&tmp)?;
         let log = SkipLog::create(ws.target.join("skips.log"))?;
         let shm = tmpfs_scratch();
         let mut dirs = vec![conformance];
@@ -147,6 +148,19 @@ fn table(rows: &[Row], planned: usize, took: Duration) -> String {
 
 fn seconds(took: Duration) -> String {
     format!("{:.1} s", took.as_secs_f64())
+}
+
+/// Lets everybody make files there, as in /tmp: some tests go on as another user, to meet that user's limits.
+#[cfg(unix)]
+fn share(dir: &Path) -> Result<()> {
+    use std::os::unix::fs::PermissionsExt;
+    let shared = fs::Permissions::from_mode(0o1777);
+    fs::set_permissions(dir, shared).with_context(|| format!("cannot share {}", dir.display()))
+}
+
+#[cfg(not(unix))]
+fn share(_dir: &Path) -> Result<()> {
+    Ok(())
 }
 
 /// A directory on /dev/shm where that is a tmpfs which we may write to: a file system that most machines have beside the

@@ -4,7 +4,7 @@
 use crate::allowed_skips::{ALLOWED, Allowed};
 use anyhow::{Context, Result};
 use std::cell::Cell;
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
 use std::path::{Path, PathBuf};
 
@@ -53,21 +53,44 @@ pub(crate) fn parse(text: &str) -> Vec<Skip> {
         .collect()
 }
 
-/// Count per suite and reason, as shown at the end of a run.
+/// Count per suite and reason, as shown at the end of a run. What a driver does not take is one line per driver, and the file
+/// systems that a case was skipped on are left to the log.
 pub(crate) fn summary(skips: &[Skip]) -> String {
     if skips.is_empty() {
         return "skipped: nothing\n".to_owned();
     }
-    let mut counts: BTreeMap<(&str, &str), usize> = BTreeMap::new();
+    let mut counts: BTreeMap<(&str, &str), (usize, BTreeSet<&str>)> = BTreeMap::new();
     for skip in skips {
-        *counts.entry((&skip.suite, &skip.reason)).or_default() += 1;
+        let reason = without_label(&skip.reason);
+        let (reason, kind) = match reason.strip_prefix(NOT_TAKEN) {
+            Some(kind) => (NOT_TAKEN, Some(kind)),
+            None if reason.is_empty() => ("no reason given", None),
+            None => (reason, None),
+        };
+        let (count, kinds) = counts.entry((&skip.suite, reason)).or_default();
+        *count += 1;
+        kinds.extend(kind);
     }
     let mut text = format!("skipped: {} cases\n", skips.len());
-    for ((suite, reason), count) in counts {
-        let reason = if reason.is_empty() { "no reason given" } else { reason };
-        text += &format!("  {count:>5}  {suite}: {reason}\n");
+    for ((suite, reason), (count, kinds)) in counts {
+        let kinds: Vec<&str> = kinds.into_iter().collect();
+        text += &format!("  {count:>5}  {suite}: {reason}{}\n", kinds.join(", "));
     }
     text
+}
+
+/// How the conformance suite begins to say which operation a driver's `supports()` leaves out.
+const NOT_TAKEN: &str = "the driver does not take ";
+
+/// The operation that a driver does not take, if that is the reason: `Read (Buffered)`.
+pub(crate) fn not_taken(reason: &str) -> Option<&str> {
+    without_label(reason).strip_prefix(NOT_TAKEN)
+}
+
+/// Reasons may end in the file system on which the case was skipped: ` [tmpfs]`.
+fn without_label(reason: &str) -> &str {
+    let label = reason.ends_with(']').then(|| reason.rfind(" [")).flatten();
+    label.map_or(reason, |at| &reason[..at])
 }
 
 /// The skips that this machine need not make, one line each, counted.
@@ -110,6 +133,20 @@ mod tests {
         assert!(text.contains("    2  aio: O_DIRECT is refused here"), "{text}");
         assert!(text.contains("    1  uring: no ring"), "{text}");
         assert_eq!(summary(&[]), "skipped: nothing\n");
+    }
+
+    #[test]
+    fn what_a_driver_does_not_take_is_one_line() {
+        let take = |what: &str| format!("aio\tcase\tthe driver does not take {what}\n");
+        let log =
+            take("Stat [ext4]") + &take("Stat [tmpfs]") + &take("Read (Buffered) [ext4]") + &take("[Write], either");
+        let text = summary(&parse(&log));
+        assert!(
+            text.contains("    4  aio: the driver does not take Read (Buffered), Stat, [Write], either\n"),
+            "{text}"
+        );
+        assert_eq!(not_taken("the driver does not take Stat [ext4]"), Some("Stat"));
+        assert_eq!(not_taken("no ring"), None);
     }
 
     #[test]
