@@ -67,7 +67,12 @@ impl MemoryTable {
         }
         if !self.made {
             // Linux 5.19. Older rings can register only all their memory at once, which waits for all that is in flight.
-            submitter.register_buffers_sparse(self.places.len() as u32)?;
+            submitter.register_buffers_sparse(self.places.len() as u32).map_err(|error| {
+                match error.raw_os_error() {
+                    Some(libc::EINVAL) => io::ErrorKind::Unsupported.into(),
+                    _ => error,
+                }
+            })?;
             self.made = true;
         }
         for piece in (start..end).step_by(PLACE_MAX) {

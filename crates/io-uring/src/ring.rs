@@ -84,7 +84,7 @@ impl Ring {
                 Err(error) => error,
             };
             match error.raw_os_error() {
-                // Kernels until 5.11 charge the rings to RLIMIT_MEMLOCK, and newer ones do for the unprivileged.
+                // Many kernels charge the rings of the unprivileged to RLIMIT_MEMLOCK (those until 5.11; again in 6.18).
                 Some(errno::ENOMEM) if entries > SMALLEST => entries /= 2,
                 // An unknown flag, or (5.10 and SQPOLL) one for the privileged.
                 Some(errno::EINVAL | errno::EPERM) if rungs.peek().is_some() => {

@@ -216,16 +216,16 @@ impl UringDriver {
         let mut queue = self.ring.completion();
         while (answered as usize) < room {
             let Some(cqe) = queue.next() else { break };
-            let token = Token::from_u64(cqe.user_data());
+            let (token, result) = (Token::from_u64(cqe.user_data()), outward(cqe.result()));
             if !token.is_internal() {
-                push(Completion::new(token, cqe.result()));
+                push(Completion::new(token, result));
                 answered += 1;
                 continue;
             }
             match Internal::of(token) {
                 Internal::Answer(_) => {
                     // SAFETY: this is the kernel's completion of the request, and ours is delivered after it.
-                    push(unsafe { self.answers.finish(token, cqe.result()) });
+                    push(unsafe { self.answers.finish(token, result) });
                     answered += 1;
                 }
                 Internal::Cancel => self.cancels_in_flight -= 1,
@@ -263,6 +263,13 @@ impl UringDriver {
         }
         Ok(())
     }
+}
+
+/// Codes from 512 on are the kernel's own, for restarting calls that a signal ended (`ERESTARTSYS` and its like). Cancelled operations of
+/// its workers let them out (seen on 5.10); outside they mean `EINTR`.
+#[inline]
+const fn outward(result: i32) -> i32 {
+    if result <= -512 { -libc::EINTR } else { result }
 }
 
 #[cfg(all(test, not(loom)))]
@@ -326,6 +333,13 @@ mod tests {
             }
             assert_eq!(batch.drain().next().unwrap(), Completion::new(Token::new(0, round), 1));
         }
+    }
+
+    #[test]
+    fn the_kernels_own_codes_stay_inside() {
+        assert_eq!(outward(-512), -libc::EINTR);
+        assert_eq!(outward(-libc::ECANCELED), -libc::ECANCELED);
+        assert_eq!(outward(4096), 4096);
     }
 
     /// A request of our own that the kernel answers ends no wait.

@@ -5,6 +5,11 @@ use io_core::{Op, Wait, errno};
 use io_testkit::GuardBuf;
 use std::io::Write;
 
+/// Until Linux 5.12 a worker of the kernel waits for the pipe, and is interrupted.
+fn is_cancelled(result: i32) -> bool {
+    [-errno::ECANCELED, -errno::EINTR].contains(&result)
+}
+
 fn read(file: &io_core::FileHandle) -> Op {
     Op::read(file, GuardBuf::with_capacity(8), 0)
 }
@@ -20,7 +25,7 @@ fn a_read_that_waits_is_cancelled_before_the_submit_and_after_it() {
                 bench.reap(Wait::No);
             }
             bench.cancel(token);
-            assert_eq!(bench.finish(token).result, -errno::ECANCELED);
+            assert!(is_cancelled(bench.finish(token).result));
         }
     }
 }
@@ -40,7 +45,7 @@ fn a_full_depth_is_cancelled_but_for_one() {
             }
             bench.wait_for(7);
             assert_eq!(bench.in_flight(), 1);
-            assert!(tokens[1..].iter().all(|&token| bench.take(token).unwrap().result == -errno::ECANCELED));
+            assert!(tokens[1..].iter().all(|&token| is_cancelled(bench.take(token).unwrap().result)));
             write.write_all(b"y").unwrap();
             assert_eq!(bench.finish(tokens[0]).result, 1);
         }
@@ -67,7 +72,7 @@ fn a_race_of_the_wish_and_the_byte_has_one_winner() {
             });
             match bench.take(token).unwrap().result {
                 1 => read_it += 1,
-                code if code == -errno::ECANCELED => {
+                code if is_cancelled(code) => {
                     cancelled += 1;
                     assert_eq!(bench.run(read(&file)).0, 1, "the byte was lost");
                 }
