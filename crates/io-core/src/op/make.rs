@@ -141,12 +141,12 @@ impl Op {
         Op::of_file(What::Unlock { offset, len }, file)
     }
 
-    /// Asks for a lock in the way; answers [`Output::Lock`].
+    /// Asks for a lock in the way; answers [`Output::Lock`](crate::Output::Lock).
     pub fn query_lock(file: &FileHandle, offset: u64, len: u64, exclusive: bool) -> Op {
         Op { extra: Some(Box::default()), ..Op::of_file(What::QueryLock { offset, len, exclusive }, file) }
     }
 
-    /// Opens a file; answers [`Output::File`].
+    /// Opens a file; answers [`Output::File`](crate::Output::File).
     ///
     /// # Errors
     /// As [`OpPath::new`], like all operations on paths.
@@ -165,12 +165,12 @@ impl Op {
         Ok(Op { what: What::Close, file: Some(file), buf: None, extra: None })
     }
 
-    /// Metadata of an open file; answers [`Output::Metadata`].
+    /// Metadata of an open file; answers [`Output::Metadata`](crate::Output::Metadata).
     pub fn stat(file: &FileHandle) -> Op {
         Op { extra: Some(Box::default()), ..Op::of_file(What::StatFile, file) }
     }
 
-    /// Metadata of what a path leads to; answers [`Output::Metadata`].
+    /// Metadata of what a path leads to; answers [`Output::Metadata`](crate::Output::Metadata).
     ///
     /// # Errors
     /// As [`OpPath::new`].
@@ -178,7 +178,7 @@ impl Op {
         Op::of_path(What::StatPath { follow }, path)
     }
 
-    /// The file system of a path; answers [`Output::StatFs`].
+    /// The file system of a path; answers [`Output::StatFs`](crate::Output::StatFs).
     ///
     /// # Errors
     /// As [`OpPath::new`].
@@ -194,7 +194,7 @@ impl Op {
         Op::of_path(What::Access { mode }, path)
     }
 
-    /// The absolute path without links; answers [`Output::Path`].
+    /// The absolute path without links; answers [`Output::Path`](crate::Output::Path).
     ///
     /// # Errors
     /// As [`OpPath::new`].
@@ -244,7 +244,7 @@ impl Op {
         Op::of_path(What::RemoveDir, path)
     }
 
-    /// All entries of a directory; answers [`Output::Entries`].
+    /// All entries of a directory; answers [`Output::Entries`](crate::Output::Entries).
     ///
     /// # Errors
     /// As [`OpPath::new`].
