@@ -164,6 +164,7 @@ impl<T> AIOEventLoop<T> {
             gate: self.gate,
             options: self.options,
             held: None,
+            held_room: 0,
             stopping: None,
             stats: AIOStats::default(),
             rounds: 0,
@@ -199,6 +200,8 @@ struct Turn<T, L: AIOEventListener<Request = T>> {
     options: LoopOptions,
     /// A request that did not fit; nothing is taken from the channel before it.
     held: Option<T>,
+    /// The room that was not enough for it.
+    held_room: usize,
     /// When the loop was told to end, on the core's clock.
     stopping: Option<Duration>,
     stats: AIOStats,
@@ -234,6 +237,7 @@ impl<T, L: AIOEventListener<Request = T>> Turn<T, L> {
                 self.listener.on_refused(request);
             } else {
                 self.held = Some(request);
+                self.held_room = self.queue.room();
             }
         }
     }
@@ -281,8 +285,10 @@ impl<T, L: AIOEventListener<Request = T>> Turn<T, L> {
     fn must_not_sleep(&self) -> bool {
         let work_in_hand = self.core.room() > 0 && !self.queue.is_empty();
         let requests_wait = self.held.is_none() && self.queue.room() > 0 && !self.rx.is_empty();
+        // The queue has moved on into the core since it was offered.
+        let may_fit_now = self.held.is_some() && self.queue.room() > self.held_room;
         let over = self.stopping.is_some() && self.nothing_left();
-        work_in_hand || requests_wait || over
+        work_in_hand || requests_wait || may_fit_now || over
     }
 
     /// Completions go to the listener, by value. What it answers them with is submitted every few operations.

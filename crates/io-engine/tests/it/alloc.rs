@@ -5,7 +5,7 @@ use crate::world::World;
 use io_engine::{
     AIO, AIOEventListener, AIOEventLoop, AIOKind, Arena, ArenaBuf, IOQueue, LoopOptions, core::FileHandle,
 };
-use io_testkit::{BLOCK, Mode, confine::Confinement, pattern};
+use io_testkit::{BLOCK, Mode, pattern};
 use std::{
     alloc::{GlobalAlloc, Layout, System},
     io,
@@ -153,7 +153,7 @@ macro_rules! in_a_process {
             mod $module {
                 #[test]
                 fn no_allocation_per_operation() {
-                    io_testkit::in_child!("alone", super::Confinement::none(), || {
+                    io_testkit::in_child!("alone", io_testkit::confine::Confinement::none(), || {
                         let which = crate::world::Which::$which;
                         crate::world::on(which, "no_allocation_per_operation", super::no_allocation_per_operation);
                     });

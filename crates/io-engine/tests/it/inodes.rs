@@ -113,6 +113,32 @@ fn one_write_releases_everybody() {
     }
 }
 
+/// Tokens are names within one core: two cores give the same ones.
+#[test]
+fn a_cancelled_sync_is_not_mistaken_for_another_cores() {
+    let open = inode();
+    let (puppet, strings) = Puppet::new(4);
+    strings.hold_all();
+    let mut writer: Inflight<Op> = core(puppet.boxed());
+    let write = accept(&mut writer, Op::write(&open(), vec![1], 0));
+    turn(&mut writer, Wait::No);
+    let mut cores: Vec<_> = (0..3)
+        .map(|_| {
+            let (puppet, strings) = Puppet::new(2);
+            strings.script(|_| Reply::Answer(0));
+            core::<Op>(puppet.boxed())
+        })
+        .collect();
+    let tokens: Vec<_> = cores.iter_mut().map(|core| accept(core, Op::sync_data(&open()))).collect();
+    assert!(tokens.iter().all(|&token| token == tokens[0]), "they are the same by chance of construction");
+    cores[1].cancel(tokens[1]);
+    assert_eq!(code(&answers(&mut cores[1], 1)[0].result), errno::ECANCELED);
+    strings.answer(write, 1);
+    answers(&mut writer, 1);
+    answers(&mut cores[0], 1).remove(0).result.unwrap();
+    answers(&mut cores[2], 1).remove(0).result.unwrap();
+}
+
 /// A core that goes while a write of it waits in a pause: nobody else may wait for that write for ever.
 #[test]
 fn a_core_that_is_dropped_with_a_paused_write_releases_the_syncs_of_others() {

@@ -8,7 +8,7 @@ use crate::{
 };
 use io_engine::{
     AIO, AIOClient, AIOEventListener, AIOEventLoop, AIOKind, AIOStats, IOQueue, LoopOptions, Refused, TrySendError,
-    core::{AlignedBuf, FileFacts, FileHandle, Op, OpenOptions, errno},
+    core::{AlignedBuf, FileFacts, FileHandle, Op, OpenOptions, Wait, errno},
 };
 use io_testkit::{BLOCK, Fault, Rule, nobodys_file, pattern};
 use std::{
@@ -392,6 +392,36 @@ fn a_dump_in_the_worst_moment() {
         strings.release_held_with(0);
         aloop.finish();
     }
+}
+
+/// Given back because the queue was full at that moment; the queue moves on into the driver, and the request with it, whatever
+/// becomes of the operations that were there first.
+#[test]
+fn what_was_given_back_does_not_wait_for_slow_operations() {
+    let (puppet, strings) = Puppet::new(8);
+    strings.script(|seen| if seen.offset == 7 { Reply::Hold } else { Reply::Answer(1) });
+    let aloop = Loop::start(puppet.boxed());
+    let file = nobodys_file(FileFacts::default());
+    // Both come in the last moment before a sleep, which their wakes end together: none is left for later.
+    let client = aloop.client().clone();
+    let mut done = false;
+    let reading = file.clone();
+    strings.before_submit(move |wait| {
+        if wait == Wait::Forever && !done {
+            done = true;
+            let reads = |at| (0..6).map(|_| Op::read(&reading, vec![0; 1], at)).collect::<Vec<_>>();
+            client.send(Req::all(1, reads(7))).unwrap();
+            client.send(Req::all(2, reads(0))).unwrap();
+        }
+    });
+    strings.wake();
+    aloop.record.wait_for("the second", |call| *call == Call::Back(2));
+    // There is room for two beside the six that do not come back.
+    for key in 200..206 {
+        assert_eq!(aloop.record.completed(key), Answer::Moved(1));
+    }
+    strings.release_held_with(1);
+    aloop.finish();
 }
 
 /// The listener panics: nobody who waits on the loop hangs, and what is in flight is nobody's memory before its completion.

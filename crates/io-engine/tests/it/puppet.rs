@@ -68,6 +68,7 @@ impl Seen {
 }
 
 type Script = Box<dyn FnMut(&Seen) -> Reply + Send>;
+type Before = Box<dyn FnMut(Wait) + Send>;
 
 struct State {
     script: Script,
@@ -87,6 +88,8 @@ struct State {
 struct Shared {
     state: Mutex<State>,
     bell: Condvar,
+    /// Called at the beginning of every submit.
+    before_submit: Mutex<Option<Before>>,
     /// How long `wake` keeps its caller after it has rung: holds a window open that is a few instructions wide otherwise.
     drag: Mutex<Duration>,
 }
@@ -177,7 +180,8 @@ impl Puppet {
             dropped: false,
         };
         let drag = Mutex::new(Duration::ZERO);
-        let shared = Arc::new(Shared { state: Mutex::new(state), bell: Condvar::new(), drag });
+        let shared =
+            Arc::new(Shared { state: Mutex::new(state), bell: Condvar::new(), before_submit: Mutex::default(), drag });
         let strings = Strings(shared.clone());
         (Puppet { shared, name: DriverName::Other("puppet"), depth, supports: OpSet::ALL }, strings)
     }
@@ -202,6 +206,11 @@ impl Strings {
     /// What happens to operations that are submitted from now on.
     pub fn script(&self, script: impl FnMut(&Seen) -> Reply + Send + 'static) {
         self.0.lock().script = Box::new(script);
+    }
+
+    /// What happens at the beginning of every submit, in the last moment before the driver sleeps.
+    pub fn before_submit(&self, before: impl FnMut(Wait) + Send + 'static) {
+        *self.0.before_submit.lock().unwrap() = Some(Box::new(before));
     }
 
     /// Everything stays in flight from now on.
@@ -268,6 +277,10 @@ impl Strings {
         if let Some((_, deaf)) = &mut self.0.lock().broken {
             *deaf = false;
         }
+    }
+
+    pub fn wake(&self) {
+        self.0.wake();
     }
 
     /// True once the driver was dropped.
@@ -341,6 +354,9 @@ unsafe impl Driver for Puppet {
     }
 
     fn submit(&mut self, wait: Wait, out: &mut Completions) -> io::Result<Progress> {
+        if let Some(before) = &mut *self.shared.before_submit.lock().unwrap() {
+            before(wait);
+        }
         let mut state = self.shared.lock();
         let (broken, deaf) = match state.broken {
             Some((code, deaf)) => (Some(code), deaf),
