@@ -391,15 +391,20 @@ impl<S: Carrier> Inflight<S> {
     /// No longer than until the next timer, and not at all if there is something to hand out.
     #[inline]
     fn wait_until_due(&self, wait: Wait) -> Wait {
-        if !self.batch.is_empty() || !self.verdicts.is_empty() || !self.again.is_empty() {
+        if !self.batch.is_empty() || !self.verdicts.is_empty() {
             return Wait::No;
         }
-        let Some(due) = self.timers.next() else { return wait };
-        let left = due.saturating_sub(self.clock.now());
+        if self.again.is_empty() && self.timers.is_empty() {
+            return wait;
+        }
+        let due = self.timers.next().map(|due| due.saturating_sub(self.clock.now()));
+        // A driver that was full has room after its next completion. If it is full of something else, it is asked now and then.
+        let full = if self.again.is_empty() { None } else { Some(PUSHBACK_PAUSE) };
+        let most = due.into_iter().chain(full).min().expect("one of the two is there");
         match wait {
             Wait::No => Wait::No,
-            Wait::AtMost(most) => Wait::AtMost(most.min(left)),
-            Wait::Forever => Wait::AtMost(left),
+            Wait::AtMost(at_most) => Wait::AtMost(at_most.min(most)),
+            Wait::Forever => Wait::AtMost(most),
         }
     }
 

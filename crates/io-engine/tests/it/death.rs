@@ -114,8 +114,12 @@ fn dies(world: &World, deaf: bool) {
     let first = of_request(&calls, 1);
     assert_eq!(first.len(), 9, "{first:?}");
     if deaf {
-        assert!((4..20).contains(&lost), "{lost} are lost");
-        assert!(first[5..].iter().all(|call| matches!(call, Call::Quarantined(_, Some(errno::EBADF)))), "{first:?}");
+        // What the driver had answered before it broke is no loss; how much that is, is a race.
+        assert!(lost < 20, "{lost} are lost");
+        let ends = |call: &Call| {
+            matches!(call, Call::Quarantined(_, Some(errno::EBADF)) | Call::Complete(_, Answer::Moved(BLOCK), None))
+        };
+        assert!(first[5..].iter().all(ends), "{first:?}");
     }
 }
 
@@ -349,6 +353,24 @@ fn a_full_driver_is_asked_again() {
     let order: Vec<_> = finished.iter().map(|f| f.token).collect();
     assert_eq!(strings.seen().len(), 4);
     assert_eq!(order.len(), tokens.len());
+}
+
+/// It is asked again, and not all the time.
+#[test]
+fn a_full_driver_burns_no_processor() {
+    let (puppet, strings) = Puppet::new(4);
+    let mut core: Inflight<Op> = core(puppet.boxed());
+    strings.script(|_| Reply::Answer(1));
+    strings.refuse_next(u32::MAX);
+    accept(&mut core, Op::read(&nobodys_file(FileFacts::default()), vec![0; 1], 0));
+    let begun = Instant::now();
+    while begun.elapsed() < Duration::from_millis(100) {
+        assert!(turn(&mut core, Wait::Forever).is_empty());
+    }
+    let submits = core.stats().submits;
+    assert!(submits < 150, "{submits} submits in 100 ms");
+    strings.refuse_next(0);
+    assert_eq!(answers(&mut core, 1)[0].result.as_ref().unwrap(), &1);
 }
 
 /// One at a time through a loop whose driver died: nobody sleeps on it, nothing is delayed by its grace period.
