@@ -64,7 +64,7 @@ fn while_it_is_with_the_driver(world: &World) {
     let file = world.file(&pattern(1, 64 * BLOCK));
     let (driver, faults) = world.faulty(32);
     // Kept back after it is done, so that the cancel meets an operation in flight for certain.
-    faults.add(Rule::new(Fault::Delay(Duration::from_millis(2))));
+    faults.add(Rule::new(Fault::Delay(Duration::from_millis(300))));
     let mut core = core(driver);
     let tokens: Vec<_> =
         (0..32).map(|i| accept(&mut core, Op::read(&file.handle, room(BLOCK), i * BLOCK as u64))).collect();
