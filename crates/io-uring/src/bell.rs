@@ -5,9 +5,14 @@ use loom::sync::atomic::{AtomicU32, Ordering};
 #[cfg(not(loom))]
 use std::sync::atomic::{AtomicU32, Ordering};
 
-const NOTIFIED: u32 = 1;
-const INSIDE: u32 = 2;
-const OUTSIDE: u32 = 4;
+/// A wake is there that ended no wait yet.
+const NOTICE: u32 = 1;
+/// ... and that was not taken by who watches the descriptor. Never without `NOTICE`.
+const CALL: u32 = 2;
+/// The driver's thread sleeps in a submit.
+const INSIDE: u32 = 4;
+/// One of those who sleep outside.
+const OUTSIDE: u32 = 8;
 
 /// Which of the two eventfds a waker must write.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -23,9 +28,12 @@ pub(crate) struct Ring {
 /// [`io_core::WakeFlag`] has one sleeper, and here there are several: the thread in `submit`, threads in `Readiness::wait`, and
 /// reactors watching the descriptor. The race is the same. A waker publishes work and calls [`wake`](Bell::wake); a sleeper looks
 /// for work, finds none and goes to sleep. Both sides change the same word, and its changes have one order. If the waker's comes
-/// first, the sleeper finds `NOTIFIED` when it announces itself, and does not sleep; if the sleeper's comes first, the waker finds
-/// it and must ring. A second waker that finds `NOTIFIED` rings nobody: whoever sleeps was rung for by the first, whoever comes
-/// later finds it too. Who consumes `NOTIFIED` looks for work *afterwards*, and so finds the second waker's.
+/// first, the sleeper finds the notice when it announces itself, and does not sleep; if the sleeper's comes first, the waker finds
+/// it and must ring. A second waker that finds a notice rings nobody: whoever sleeps was rung for by the first, whoever comes
+/// later finds it too. Who consumes a notice looks for work *afterwards*, and so finds the second waker's.
+///
+/// A reactor's sleep has no end that the driver sees: it comes back by a submit that does not wait. That answers the *call* on the
+/// descriptor, so that it becomes quiet, and leaves the *notice* for the next wait, which may be somebody else's.
 #[derive(Debug)]
 pub(crate) struct Bell(AtomicU32);
 
@@ -37,65 +45,67 @@ impl Bell {
     /// A waker's call: what to ring.
     #[must_use]
     pub(crate) fn wake(&self) -> Ring {
-        let before = self.0.fetch_or(NOTIFIED, Ordering::AcqRel);
-        let first = before & NOTIFIED == 0;
-        Ring { inside: first && before & INSIDE != 0, outside: first && before >= OUTSIDE }
+        let before = self.0.fetch_or(NOTICE | CALL, Ordering::AcqRel);
+        Ring { inside: before & NOTICE == 0 && before & INSIDE != 0, outside: before & CALL == 0 && before >= OUTSIDE }
     }
 
     /// The driver's thread announces that it will sleep in a submit. `false`: it must not; the notice is consumed.
     #[must_use]
     pub(crate) fn begin_inside(&self) -> bool {
         let before = self.0.fetch_or(INSIDE, Ordering::AcqRel);
-        if before & NOTIFIED == 0 {
+        if before & NOTICE == 0 {
             return true;
         }
         self.end_inside();
         false
     }
 
-    /// It is back. `true`: it was notified, and the notice is consumed.
+    /// It is back. `true`: there was a notice, and it is consumed.
     pub(crate) fn end_inside(&self) -> bool {
-        self.0.fetch_and(!(INSIDE | NOTIFIED), Ordering::AcqRel) & NOTIFIED != 0
+        self.0.fetch_and(!(INSIDE | NOTICE | CALL), Ordering::AcqRel) & NOTICE != 0
     }
 
     /// A sleeper outside announces itself. `false`: it must not sleep; the notice is consumed.
     #[must_use]
     pub(crate) fn begin_outside(&self) -> bool {
         let before = self.0.fetch_add(OUTSIDE, Ordering::AcqRel);
-        if before & NOTIFIED == 0 {
+        if before & NOTICE == 0 {
             return true;
         }
         self.end_outside();
         false
     }
 
-    /// It is back. `true`: it was notified, and the notice is consumed.
+    /// It is back. `true`: there was a notice, and it is consumed.
     pub(crate) fn end_outside(&self) -> bool {
         // In this order: a waker in between finds the first one's notice and rings nobody, and we look for its work after
         // we have consumed that.
         let before = self.0.fetch_sub(OUTSIDE, Ordering::AcqRel);
-        before & NOTIFIED != 0 && self.consume()
+        if before & NOTICE != 0 {
+            self.0.fetch_and(!(NOTICE | CALL), Ordering::AcqRel);
+        }
+        before & NOTICE != 0
     }
 
-    /// The descriptor is watched from now on. `true`: a notice is there; it stays, and the caller must ring for it.
+    /// The descriptor is watched from now on. `true`: a call is there; it stays, and the caller must ring for it.
     #[must_use]
     pub(crate) fn watch(&self) -> bool {
-        self.0.fetch_add(OUTSIDE, Ordering::AcqRel) & NOTIFIED != 0
+        self.0.fetch_add(OUTSIDE, Ordering::AcqRel) & CALL != 0
     }
 
-    /// The descriptor is not watched any more. A notice stays.
+    /// The descriptor is not watched any more. Calls and notices stay.
     pub(crate) fn unwatch(&self) {
         self.0.fetch_sub(OUTSIDE, Ordering::AcqRel);
     }
 
-    /// True if there is a notice; a hint, orders nothing.
-    pub(crate) fn is_notified(&self) -> bool {
-        self.0.load(Ordering::Relaxed) & NOTIFIED != 0
+    /// True if there is a call that nobody has answered.
+    pub(crate) fn is_called(&self) -> bool {
+        self.0.load(Ordering::Acquire) & CALL != 0
     }
 
-    /// Consumes a notice. `true`: there was one.
-    pub(crate) fn consume(&self) -> bool {
-        self.0.fetch_and(!NOTIFIED, Ordering::AcqRel) & NOTIFIED != 0
+    /// Who watches the descriptor has come. The notice stays for the next wait.
+    pub(crate) fn answer(&self) {
+        self.0.fetch_and(!CALL, Ordering::AcqRel);
     }
 }
 
@@ -128,9 +138,22 @@ mod tests {
         assert!(bell.watch(), "the caller rings");
         assert_eq!(bell.wake(), NOBODY, "it was rung for");
         bell.unwatch();
-        assert!(bell.is_notified());
+        assert!(bell.is_called());
         assert!(!bell.begin_outside(), "still sticky");
-        assert!(!bell.is_notified() && !bell.consume());
+        assert!(!bell.is_called() && bell.begin_inside());
+    }
+
+    #[test]
+    fn an_answered_call_is_quiet_and_still_a_notice() {
+        let bell = Bell::new();
+        assert!(!bell.watch());
+        assert!(bell.wake().outside);
+        bell.answer();
+        assert!(!bell.is_called());
+        assert!(bell.wake().outside, "called anew");
+        bell.answer();
+        assert!(!bell.begin_inside(), "the look used the wake up");
+        assert!(bell.begin_inside());
     }
 
     #[test]
@@ -243,7 +266,7 @@ mod loom_models {
                 }
                 outside.read();
                 bell.unwatch();
-                bell.consume();
+                bell.answer();
             }
             for waker in wakers {
                 waker.join().unwrap();

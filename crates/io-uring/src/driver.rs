@@ -251,15 +251,15 @@ unsafe impl Driver for UringDriver {
     ///
     /// `CQ_OVERFLOW` is looked at for the same reason: completions beyond the queue's size come into it by an enter only.
     fn arm(&mut self, armed: bool) -> Armed {
-        // What rang for an earlier arming has been looked at by who arms again. What a waker rang for stays a notice in the
-        // bell and rings again below.
+        // What rang for an earlier arming has been looked at by who arms again. A waker's call that nobody has answered stays in
+        // the bell, and rings again below.
         self.silence();
         if !armed {
             self.disarm();
             return Armed::Waiting;
         }
-        let noticed = if self.armed { self.signals.bell.is_notified() } else { self.signals.bell.watch() };
-        if noticed {
+        let called = if self.armed { self.signals.bell.is_called() } else { self.signals.bell.watch() };
+        if called {
             self.signals.outside.write();
         }
         (self.armed, self.rung) = (true, true);

@@ -30,9 +30,9 @@ impl UringDriver {
         if waits && out.len() == begun && out.room() > 0 {
             self.sleep(deadline, begun, out)?;
         } else {
-            if self.armed && self.signals.bell.is_notified() {
-                // Who sleeps on the descriptor was rung for, and is here now (or somebody is in his place).
-                self.signals.bell.consume();
+            if self.armed && self.signals.bell.is_called() {
+                // Who watches the descriptor was rung for, and is here now (or somebody is in his place).
+                self.signals.bell.answer();
             }
             self.flush(out)?;
         }

@@ -154,3 +154,34 @@ fn two_sleepers_are_both_rung_for() {
         let _ = bench.driver().arm(false);
     }
 }
+
+/// Who watches the descriptor and comes for a wake by a submit that does not wait finds it quiet afterwards; and that look does not
+/// use the wake up for who waits next.
+#[test]
+fn a_look_answers_the_call_and_leaves_the_wake() {
+    for options in setups() {
+        let mut bench = bench(driver!(options));
+        let readiness = bench.driver().readiness();
+        let ready = |readiness: &dyn Readiness| {
+            let mut fd = libc::pollfd { fd: readiness.fd().unwrap().as_raw_fd(), events: libc::POLLIN, revents: 0 };
+            // SAFETY: one structure, and the readiness keeps the descriptor open.
+            unsafe { libc::poll(&mut fd, 1, 5) > 0 }
+        };
+        for _ in 0..3 {
+            for _ in 0..3 {
+                assert_eq!(bench.driver().arm(true), Armed::Waiting);
+                readiness.wake();
+                assert!(ready(&*readiness));
+                bench.reap(Wait::No);
+                assert_eq!(bench.driver().arm(true), Armed::Waiting);
+                assert!(!ready(&*readiness), "rung again for a wake that was answered");
+            }
+            let begun = Instant::now();
+            bench.reap(Wait::AtMost(LOST));
+            assert!(begun.elapsed() < LOST, "a look used the wake up");
+            let begun = Instant::now();
+            bench.reap(Wait::AtMost(Duration::from_millis(5)));
+            assert!(begun.elapsed() >= Duration::from_millis(5), "the wake was there twice");
+        }
+    }
+}
