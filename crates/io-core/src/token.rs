@@ -34,6 +34,9 @@ impl Token {
         Token((what & Self::GENERATION_MASK) << Self::SLOT_BITS | Self::SLOT_MASK)
     }
 
+    /// No operation's token.
+    pub const NONE: Token = Token(u64::MAX);
+
     /// True for the values of [`Token::internal`].
     #[inline]
     pub const fn is_internal(self) -> bool {

@@ -111,6 +111,8 @@ pub struct Inflight<S: Carrier> {
     timers: Timers,
     mailbox: Arc<Mailbox>,
     staged: u32,
+    /// The kernel did not take all that was staged at the last submit.
+    pushed_back: bool,
     pub(crate) death: Death,
     options: InflightOptions,
     pub(crate) stats: Stats,
@@ -142,6 +144,7 @@ impl<S: Carrier> Inflight<S> {
             timers: Timers::with_room(depth),
             mailbox: Arc::default(),
             staged: 0,
+            pushed_back: false,
             death: Death::default(),
             options,
             stats: Stats { depth, ..Stats::default() },
@@ -210,6 +213,31 @@ impl<S: Carrier> Inflight<S> {
             .collect();
         all.sort_by_key(|op| std::cmp::Reverse(op.age));
         all
+    }
+
+    /// What is accepted under this token, for who has to note where its answer goes.
+    pub(crate) fn carrier_mut(&mut self, token: Token) -> Option<&mut S> {
+        self.slots.get_mut(token).map(|flight| &mut flight.carrier)
+    }
+
+    /// True if there is something to submit or to hand out that no completion will remind of.
+    pub(crate) fn wants_submit(&self) -> bool {
+        self.staged > 0 || !self.batch.is_empty() || !self.verdicts.is_empty()
+    }
+
+    /// In how long something is due that no completion will remind of: a pause that ends, a driver or a kernel that takes no more
+    /// for the moment.
+    pub(crate) fn due_in(&self) -> Option<Duration> {
+        let dying = self.death.is_dead() && self.in_flight() > 0;
+        let unfinished = !self.again.is_empty() || self.pushed_back || dying;
+        let full = unfinished.then_some(PUSHBACK_PAUSE);
+        let due = self.timers.next().map(|due| due.saturating_sub(self.clock.now()));
+        due.into_iter().chain(full).min()
+    }
+
+    /// Arms or disarms the driver's readiness; see [`Driver::arm`].
+    pub(crate) fn arm(&mut self, armed: bool) -> Armed {
+        self.driver.arm(armed)
     }
 
     /// Registers a file with the driver; see [`Driver::register_file`].
@@ -326,6 +354,7 @@ impl<S: Carrier> Inflight<S> {
     pub fn submit(&mut self, wait: Wait) {
         self.restage();
         self.staged = 0;
+        self.pushed_back = false;
         if let Some(offload) = &mut *self.offload {
             offload.turn(&mut self.batch);
         }
@@ -337,6 +366,7 @@ impl<S: Carrier> Inflight<S> {
             match self.driver.submit(wait, &mut self.batch) {
                 Ok(progress) if progress.staged > 0 => {
                     self.stats.pushed_back += 1;
+                    self.pushed_back = true;
                     self.pause(wait);
                 }
                 Ok(_) => {}

@@ -1,13 +1,14 @@
 //! What all handles, loops and shards share of one inode: the order of its writes and syncs, and its failures.
 
-use io_core::{FileHandle, InodeKey, OpKind, Readiness, RwFlags, Token, errno};
+use crate::shard::Cell;
+use io_core::{FileHandle, InodeKey, Op, OpKind, Readiness, RwFlags, Token, errno};
 use std::{
     any::Any,
     collections::{HashMap, VecDeque},
     error, fmt, io,
     sync::{
         Arc, Mutex, MutexGuard, OnceLock, PoisonError, Weak,
-        atomic::{AtomicBool, Ordering},
+        atomic::{AtomicBool, AtomicU32, Ordering},
     },
 };
 
@@ -20,6 +21,13 @@ use std::{
 pub struct SyncFailed {
     /// The OS error code of the first failure.
     pub code: i32,
+}
+
+impl SyncFailed {
+    /// The failure inside an error, if it is one.
+    pub fn in_error(error: &io::Error) -> Option<SyncFailed> {
+        error.get_ref().and_then(|inner| inner.downcast_ref::<SyncFailed>()).copied()
+    }
 }
 
 impl fmt::Display for SyncFailed {
@@ -65,7 +73,32 @@ impl Mailbox {
 }
 
 /// The shared state of one inode.
-pub(crate) struct Inode(Mutex<State>);
+pub(crate) struct Inode {
+    state: Mutex<State>,
+    /// Syncs that several waiters share: of the data, and of everything.
+    shared: [Mutex<SharedSync>; 2],
+    /// Whether reads are tried on the caller's thread first.
+    pub(crate) at_once: AtOnce,
+}
+
+/// Which sync is shared.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum SyncKind {
+    /// fdatasync(2).
+    Data,
+    /// fsync(2).
+    All,
+}
+
+/// One sync at a time runs for an inode; who comes while it does shares the next one, because the running one may have begun
+/// before his writes. It belongs to the file: whoever asked for it first may be gone when it ends.
+#[derive(Default)]
+struct SharedSync {
+    /// What the sync is done on; there is one as long as one runs.
+    file: Option<FileHandle>,
+    now: Vec<Arc<Cell>>,
+    next: Vec<Arc<Cell>>,
+}
 
 #[derive(Default)]
 struct State {
@@ -86,6 +119,47 @@ struct Waiting {
     readiness: Arc<dyn Readiness>,
 }
 
+/// How often a read on the caller's thread found its data in memory, in short: how many reads do not even try.
+#[derive(Debug, Default)]
+pub(crate) struct AtOnce {
+    skip: AtomicU32,
+    misses: AtomicU32,
+}
+
+impl AtOnce {
+    /// After this many misses in a row only one read in 64 tries.
+    const MISSES_MAX: u32 = 6;
+
+    /// True if the next read should try.
+    #[inline]
+    pub(crate) fn tries(&self) -> bool {
+        let skip = self.skip.load(Ordering::Relaxed);
+        if skip > 0 {
+            self.skip.store(skip - 1, Ordering::Relaxed);
+        }
+        skip == 0
+    }
+
+    /// What became of a try.
+    #[inline]
+    pub(crate) fn note(&self, hit: bool) {
+        if hit {
+            if self.misses.load(Ordering::Relaxed) != 0 {
+                self.misses.store(0, Ordering::Relaxed);
+            }
+            return;
+        }
+        let misses = (self.misses.load(Ordering::Relaxed) + 1).min(AtOnce::MISSES_MAX);
+        self.misses.store(misses, Ordering::Relaxed);
+        self.skip.store((1 << misses) - 1, Ordering::Relaxed);
+    }
+
+    /// The system will never do it for this file.
+    pub(crate) fn never(&self) {
+        self.skip.store(u32::MAX, Ordering::Relaxed);
+    }
+}
+
 /// What a sync is told when it arrives.
 #[derive(Debug, PartialEq, Eq)]
 pub(crate) enum Sync {
@@ -100,14 +174,24 @@ pub(crate) enum Sync {
 impl Inode {
     /// The state of the file's inode; made at the first call. Files without an inode key have one each.
     pub(crate) fn of(file: &FileHandle) -> &Inode {
+        Inode::attached(file).downcast_ref::<Inode>().expect("the engine is the only one that attaches to files")
+    }
+
+    /// As [`Inode::of`], to keep.
+    pub(crate) fn arc_of(file: &FileHandle) -> Arc<Inode> {
+        let attached = Inode::attached(file).clone();
+        attached.downcast::<Inode>().expect("the engine is the only one that attaches to files")
+    }
+
+    #[inline]
+    fn attached(file: &FileHandle) -> &Arc<dyn Any + Send + std::marker::Sync> {
         file.attachment(|| Inode::shared(file.facts().inode) as Arc<dyn Any + Send + std::marker::Sync>)
-            .downcast_ref::<Inode>()
-            .expect("the engine is the only one that attaches to files")
     }
 
     fn shared(key: Option<InodeKey>) -> Arc<Inode> {
         static ALL: OnceLock<Mutex<HashMap<InodeKey, Weak<Inode>>>> = OnceLock::new();
-        let fresh = || Arc::new(Inode(Mutex::default()));
+        let fresh =
+            || Arc::new(Inode { state: Mutex::default(), shared: Default::default(), at_once: AtOnce::default() });
         let Some(key) = key else { return fresh() };
         let mut all = lock(ALL.get_or_init(Mutex::default));
         if let Some(inode) = all.get(&key).and_then(Weak::upgrade) {
@@ -124,7 +208,7 @@ impl Inode {
     /// A change (write, truncation, …) is accepted; gives the epoch to hand to [`Inode::end_change`].
     #[inline]
     pub(crate) fn begin_change(&self) -> u64 {
-        let mut state = lock(&self.0);
+        let mut state = lock(&self.state);
         let epoch = state.epoch;
         match state.open.back_mut() {
             Some((last, count)) if *last == epoch => *count += 1,
@@ -136,7 +220,7 @@ impl Inode {
     /// A change is answered, with `error` as its code if it failed. Syncs that waited for it only are released.
     #[inline]
     pub(crate) fn end_change(&self, epoch: u64, error: Option<i32>) {
-        let mut state = lock(&self.0);
+        let mut state = lock(&self.state);
         let at = state.open.iter().position(|&(e, _)| e == epoch).expect("begin_change made this epoch");
         state.open[at].1 -= 1;
         if state.open[at].1 == 0 {
@@ -163,7 +247,7 @@ impl Inode {
 
     /// A sync arrives.
     pub(crate) fn begin_sync(&self, token: Token, mailbox: &Arc<Mailbox>, readiness: &Arc<dyn Readiness>) -> Sync {
-        let mut state = lock(&self.0);
+        let mut state = lock(&self.state);
         if let Some(code) = state.failed {
             return Sync::Failed(SyncFailed { code });
         }
@@ -179,20 +263,59 @@ impl Inode {
 
     /// A waiting sync is given up. False if it has been released already: its letter is on the way.
     pub(crate) fn forget_sync(&self, token: Token, mailbox: &Arc<Mailbox>) -> bool {
-        let mut state = lock(&self.0);
+        let mut state = lock(&self.state);
         let before = state.waiting.len();
         state.waiting.retain(|w| w.token != token || !Arc::ptr_eq(&w.mailbox, mailbox));
         state.waiting.len() != before
     }
 
+    /// Somebody waits for a sync of the inode. True: none runs, the caller has to begin one ([`Inode::shared_sync`]).
+    pub(crate) fn join_shared(&self, kind: SyncKind, file: &FileHandle, cell: Arc<Cell>) -> bool {
+        let mut shared = lock(&self.shared[kind as usize]);
+        if shared.file.is_some() {
+            shared.next.push(cell);
+            return false;
+        }
+        shared.file = Some(file.clone());
+        shared.now.push(cell);
+        true
+    }
+
+    /// The sync that runs now, as an operation.
+    pub(crate) fn shared_sync(&self, kind: SyncKind) -> Op {
+        let shared = lock(&self.shared[kind as usize]);
+        let file = shared.file.as_ref().expect("a sync that was begun has a file");
+        match kind {
+            SyncKind::Data => Op::sync_data(file),
+            SyncKind::All => Op::sync_all(file),
+        }
+    }
+
+    /// The running sync is answered: `waiters` gets those whom it was for. True: others have come meanwhile, and the caller has to
+    /// begin the next one.
+    pub(crate) fn finish_shared(&self, kind: SyncKind, waiters: &mut Vec<Arc<Cell>>) -> bool {
+        let mut shared = lock(&self.shared[kind as usize]);
+        waiters.append(&mut shared.now);
+        let SharedSync { file, now, next } = &mut *shared;
+        std::mem::swap(now, next);
+        if !now.is_empty() {
+            return true;
+        }
+        let last = file.take();
+        drop(shared);
+        // It may be the last handle, and closing is foreign code; the operation that was answered holds it still.
+        drop(last);
+        false
+    }
+
     /// The failure that this inode carries, if it does.
     pub(crate) fn failed(&self) -> Option<SyncFailed> {
-        lock(&self.0).failed.map(|code| SyncFailed { code })
+        lock(&self.state).failed.map(|code| SyncFailed { code })
     }
 
     /// A sync or durable write has failed with `code`.
     pub(crate) fn fail(&self, code: i32) {
-        lock(&self.0).failed.get_or_insert(code);
+        lock(&self.state).failed.get_or_insert(code);
     }
 }
 

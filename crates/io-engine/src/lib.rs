@@ -27,6 +27,7 @@ mod inflight;
 mod arena;
 
 pub mod event_loop;
+mod shard;
 
 pub use arena::{Arena, ArenaBuf};
 pub use event_loop::{
@@ -37,6 +38,7 @@ pub use inflight::{Carrier, Finished, Inflight, InflightOptions};
 pub use inode::SyncFailed;
 pub use io_core as core;
 pub use select::{DriverOptions, Selected, select};
+pub use shard::{Answer, Operation, ShardOptions, Shards, SubmitFrom, Ticket, Timed, TimedOut};
 pub use stats::{InFlightOp, Stats, Where};
 
 use io_core::{FileHandle, OpenOptions};

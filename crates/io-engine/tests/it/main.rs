@@ -12,6 +12,7 @@ mod cancel;
 mod death;
 mod errnos;
 mod fork;
+mod futures;
 mod guard;
 mod inodes;
 mod listener;

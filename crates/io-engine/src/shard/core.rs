@@ -1,0 +1,367 @@
+//! One shard: a core behind a mutex. Any thread stages, submits and reaps; nobody waits under the lock.
+
+use super::{
+    Answer, Reaping,
+    admission::{Admission, Queued, Weight},
+    aftermath::Aftermath,
+    cell::{Cell, Way},
+    watch::Watch,
+};
+use crate::{
+    Inflight, InflightOptions,
+    inflight::{Carrier, Finished, sealed::Sealed},
+    inode::{Inode, SyncKind},
+    stats::{InFlightOp, Stats},
+};
+use io_core::{Armed, Driver, Op, OpClass, Readiness, Token, Unavailable, Wait};
+use std::{
+    fmt,
+    sync::{
+        Arc, Mutex, MutexGuard, PoisonError, TryLockError,
+        atomic::{AtomicU32, Ordering},
+    },
+    time::Duration,
+};
+
+/// Completions that one hold of the lock delivers; what is more waits for the next.
+const BATCH: u32 = 64;
+/// Operations that a thread that will submit before it sleeps may stage first. To hold back a whole round leaves a device idle.
+const STAGE_MAX: u32 = 4;
+
+/// An operation with where its answer goes.
+pub(crate) struct Errand {
+    op: Op,
+    to: To,
+    weight: Weight,
+}
+
+pub(crate) enum To {
+    /// Who holds the lock at this moment.
+    Caller,
+    Cell(Arc<Cell>),
+    /// Everybody who waits for this sync of the inode.
+    Sync(Arc<Inode>, SyncKind),
+}
+
+impl Sealed for Errand {}
+impl Carrier for Errand {
+    #[inline]
+    fn op(&self) -> &Op {
+        &self.op
+    }
+    #[inline]
+    fn op_mut(&mut self) -> &mut Op {
+        &mut self.op
+    }
+}
+
+/// One of an engine's shards.
+pub(crate) struct Shard {
+    index: usize,
+    state: Mutex<State>,
+    admission: Arc<Admission>,
+    pub(crate) readiness: Arc<dyn Readiness>,
+    pub(crate) watch: Watch,
+    /// In flight as of the last hold of the lock, for those who do not take it.
+    busy: AtomicU32,
+    /// Whether sleepers outside have to be told: not where the owner waits inside.
+    arms: bool,
+    reaper: bool,
+}
+
+struct State {
+    core: Inflight<Errand>,
+    armed: bool,
+}
+
+/// How an operation began.
+pub(crate) enum Begun {
+    /// It is answered already.
+    Done(Answer),
+    Under(Arc<Cell>),
+    /// There is no slot: it has to wait.
+    Full(Op),
+}
+
+/// What one turn has brought.
+#[derive(Clone, Copy, Debug, Default)]
+pub(crate) struct Turned {
+    pub(crate) delivered: u32,
+    pub(crate) in_flight: u32,
+    /// In how long another turn is due that nothing will ring for.
+    pub(crate) due: Option<Duration>,
+}
+
+impl Shard {
+    pub(crate) fn new(
+        index: usize,
+        driver: Box<dyn Driver>,
+        options: InflightOptions,
+        admission: Arc<Admission>,
+        reaping: Reaping,
+    ) -> Result<Shard, Unavailable> {
+        let core = Inflight::new(driver, options)?;
+        Ok(Shard {
+            index,
+            readiness: core.readiness(),
+            state: Mutex::new(State { core, armed: false }),
+            admission,
+            watch: Watch::default(),
+            busy: AtomicU32::new(0),
+            arms: reaping != Reaping::Owner,
+            reaper: reaping == Reaping::Threads,
+        })
+    }
+
+    fn lock(&self) -> MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn try_lock(&self) -> Option<MutexGuard<'_, State>> {
+        match self.state.try_lock() {
+            Ok(state) => Some(state),
+            Err(TryLockError::Poisoned(poisoned)) => Some(poisoned.into_inner()),
+            Err(TryLockError::WouldBlock) => None,
+        }
+    }
+
+    /// Begins an admitted operation: accepts, submits, and reaps what completed meanwhile, its own answer included. With
+    /// `may_defer` the caller promises to take a turn before he sleeps.
+    ///
+    /// # Errors
+    /// The operation back, if somebody else holds the lock and `try_only`.
+    pub(crate) fn begin(&self, op: Op, weight: Weight, try_only: bool, may_defer: bool) -> Result<Begun, Op> {
+        let mut state = if try_only {
+            match self.try_lock() {
+                Some(state) => state,
+                None => return Err(op),
+            }
+        } else {
+            self.lock()
+        };
+        if state.core.room() == 0 {
+            return Ok(Begun::Full(op));
+        }
+        let direct = op.class() != OpClass::Buffered;
+        let accepted = state.core.accept(Errand { op, to: To::Caller, weight });
+        let token = accepted.unwrap_or_else(|_| unreachable!("there was room"));
+        if may_defer && direct && state.core.staged() < STAGE_MAX {
+            let cell = self.attach(&mut state, token);
+            self.busy.store(state.core.in_flight(), Ordering::SeqCst);
+            return Ok(Begun::Under(cell));
+        }
+        let mut after = Aftermath::new();
+        let mut answer = None;
+        let mut cell = None;
+        loop {
+            state.core.submit(Wait::No);
+            let more = self.reap(&mut state, token, &mut answer, &mut after);
+            if answer.is_none() && cell.is_none() {
+                cell = Some(self.attach(&mut state, token));
+            }
+            if !more && self.settle(&mut state, false) {
+                break;
+            }
+        }
+        let due = state.core.due_in().is_some();
+        drop(state);
+        if due {
+            self.watch.hurry(&self.readiness);
+        }
+        after.run();
+        Ok(match (answer, cell) {
+            (Some(answer), _) => Begun::Done(answer),
+            (None, Some(cell)) => Begun::Under(cell),
+            (None, None) => unreachable!("without an answer there is a cell"),
+        })
+    }
+
+    /// Lets go of the caller: the answer goes to a cell from here on.
+    fn attach(&self, state: &mut State, token: Token) -> Arc<Cell> {
+        let cell = Cell::under(Way::Shard(self.index, token), None);
+        state.core.carrier_mut(token).expect("accepted, not answered").to = To::Cell(cell.clone());
+        cell
+    }
+
+    /// Submits what is staged, and delivers what has completed.
+    pub(crate) fn turn(&self) -> Turned {
+        self.turn_waiting(Wait::No)
+    }
+
+    /// As [`Shard::turn`], waiting under the lock. Only for shards that one thread alone uses.
+    pub(crate) fn turn_waiting(&self, mut wait: Wait) -> Turned {
+        let mut turned = Turned::default();
+        loop {
+            let mut after = Aftermath::new();
+            let mut state = self.lock();
+            let before = state.core.stats().answered;
+            state.core.submit(wait);
+            wait = Wait::No;
+            let more = self.reap(&mut state, Token::NONE, &mut None, &mut after);
+            let settled = !more && self.settle(&mut state, true);
+            turned.delivered += (state.core.stats().answered - before) as u32;
+            turned.in_flight = state.core.in_flight();
+            turned.due = state.core.due_in();
+            drop(state);
+            after.run();
+            if settled {
+                return turned;
+            }
+        }
+    }
+
+    /// Hands out what is answered; true if there may be more.
+    fn reap(&self, state: &mut State, mine: Token, answer: &mut Option<Answer>, after: &mut Aftermath) -> bool {
+        for _ in 0..BATCH {
+            let Some(finished) = state.core.next_finished() else {
+                self.name_lost(state, after);
+                return false;
+            };
+            self.deliver(state, finished, mine, answer, after);
+        }
+        true
+    }
+
+    fn deliver(
+        &self,
+        state: &mut State,
+        finished: Finished<Errand>,
+        mine: Token,
+        own: &mut Option<Answer>,
+        after: &mut Aftermath,
+    ) {
+        let Finished { token, carrier: Errand { op, to, weight }, result } = finished;
+        self.admission.leave(weight);
+        match to {
+            To::Caller => {
+                let answer = Answer { op: Some(op), result };
+                if token == mine { *own = Some(answer) } else { after.discard(answer) }
+            }
+            To::Cell(cell) => {
+                if !after.deliver(&cell, Answer { op: Some(op), result }) {
+                    self.admission.forget_orphan(weight);
+                }
+            }
+            To::Sync(inode, kind) => {
+                if inode.finish_shared(kind, &mut after.synced) {
+                    self.accept_or_queue(state, Queued::Sync(inode.clone(), kind));
+                }
+                after.deliver_shared(&result);
+                after.discard(Answer { op: Some(op), result });
+            }
+        }
+    }
+
+    /// Those whose operation died with its driver keep waiting, like the memory that is not coming back; but a sync has no
+    /// memory, and its waiting ends are told.
+    fn name_lost(&self, state: &mut State, after: &mut Aftermath) {
+        while let Some((errand, reason)) = state.core.next_lost() {
+            self.admission.leave(errand.weight);
+            if let To::Sync(inode, kind) = &errand.to {
+                let again = inode.finish_shared(*kind, &mut after.synced);
+                if again {
+                    self.admission.push(Queued::Sync(inode.clone(), *kind));
+                }
+                after.deliver_shared(&Err(reason));
+            }
+        }
+    }
+
+    /// A shared sync goes on in the slot that its predecessor has just left.
+    fn accept_or_queue(&self, state: &mut State, queued: Queued) {
+        let Queued::Sync(inode, kind) = queued else { unreachable!("only syncs go on") };
+        let op = inode.shared_sync(kind);
+        let weight = Weight::of(&op);
+        if state.core.room() > 0 && self.admission.enter(weight) {
+            let accepted = state.core.accept(Errand { op, to: To::Sync(inode, kind), weight });
+            debug_assert!(accepted.is_ok(), "there was room");
+        } else {
+            self.admission.push(Queued::Sync(inode, kind));
+        }
+    }
+
+    /// Takes from the queue what has room now, and arms the readiness for what is in flight. False: there is more to submit or to
+    /// reap.
+    fn settle(&self, state: &mut State, anew: bool) -> bool {
+        while self.admission.has_waiting() && state.core.room() > 0 {
+            let Some((queued, op, weight)) = self.admission.pop() else { break };
+            let to = match &queued {
+                Queued::Cell(cell) => To::Cell(cell.clone()),
+                Queued::Sync(inode, kind) => To::Sync(inode.clone(), *kind),
+            };
+            let accepted = state.core.accept(Errand { op, to, weight });
+            let token = accepted.unwrap_or_else(|_| unreachable!("there was room"));
+            if let Queued::Cell(cell) = &queued {
+                cell.set_way(Way::Shard(self.index, token));
+            }
+        }
+        if state.core.wants_submit() {
+            return false;
+        }
+        let busy = state.core.in_flight();
+        self.busy.store(busy, Ordering::SeqCst);
+        if busy == 0 {
+            if std::mem::take(&mut state.armed) {
+                let _ = state.core.arm(false);
+            }
+            return true;
+        }
+        // Who was rung for arms anew, which silences what rang; others leave the arming as it is.
+        if !self.arms || (state.armed && !anew) {
+            return true;
+        }
+        state.armed = true;
+        match state.core.arm(true) {
+            Armed::Waiting => true,
+            Armed::ReadyNow => {
+                state.armed = false;
+                false
+            }
+        }
+    }
+
+    /// Wishes that an operation ended soon.
+    pub(crate) fn cancel(&self, token: Token) {
+        self.lock().core.cancel(token);
+        self.turn();
+    }
+
+    /// In flight as of the last hold of the lock.
+    #[inline]
+    pub(crate) fn busy(&self) -> u32 {
+        self.busy.load(Ordering::SeqCst)
+    }
+
+    /// True if somebody waits for admission, here or elsewhere.
+    pub(crate) fn has_waiting(&self) -> bool {
+        self.admission.has_waiting()
+    }
+
+    /// True if a reaper thread may be started for this shard.
+    pub(crate) fn has_reaper(&self) -> bool {
+        self.reaper
+    }
+
+    pub(crate) fn index(&self) -> usize {
+        self.index
+    }
+
+    pub(crate) fn stats(&self) -> Stats {
+        self.lock().core.stats()
+    }
+
+    pub(crate) fn dump(&self) -> Vec<InFlightOp> {
+        self.lock().core.dump()
+    }
+
+    /// Something that concerns the driver alone (registrations).
+    pub(crate) fn with_core<T>(&self, f: impl FnOnce(&mut Inflight<Errand>) -> T) -> T {
+        f(&mut self.lock().core)
+    }
+}
+
+impl fmt::Debug for Shard {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "Shard({}, {} in flight)", self.index, self.busy())
+    }
+}

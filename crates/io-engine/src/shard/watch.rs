@@ -1,0 +1,205 @@
+//! Who reaps what completes later, and the thread that does where nobody else does.
+//!
+//! A completion that nobody sees inline is reaped by whoever knows first: a runtime's reactor, a thread inside `block_on`, or the
+//! shard's reaper thread. The thread is always the backstop, because runtimes are dropped and tasks compute for long. While somebody
+//! else watches it sleeps apart from the readiness, so that completions do not wake two, and looks in now and then; while nobody does
+//! it sleeps on the readiness itself; with nothing in flight for a while it sleeps for good, and costs nothing.
+
+use super::core::Shard;
+use io_core::Readiness;
+use std::{
+    sync::{
+        Arc, OnceLock,
+        atomic::{AtomicBool, AtomicU8, AtomicU32, Ordering},
+    },
+    thread::{self, Thread},
+    time::Duration,
+};
+
+/// The reaper's first nap while somebody else watches, and its longest.
+const NAP_MIN: Duration = Duration::from_millis(1);
+const NAP_MAX: Duration = Duration::from_millis(8);
+/// How long nothing is in flight before the reaper sleeps for good.
+const IDLE: Duration = Duration::from_millis(50);
+
+/// There is no thread yet.
+const NONE: u8 = 0;
+/// It sleeps until it is told.
+const PARKED: u8 = 1;
+/// It naps, because somebody else watches.
+const STANDBY: u8 = 2;
+/// It watches.
+const WATCHING: u8 = 3;
+
+/// The watch over one shard.
+#[derive(Debug, Default)]
+pub(crate) struct Watch {
+    mode: AtomicU8,
+    /// Reactors, and the thread on the seat.
+    others: AtomicU32,
+    /// Who sleeps on the readiness and is woken through it: one thread at a time, for a wake ends one wait.
+    seat: AtomicBool,
+    /// A runtime's reactor watches, or is being asked to.
+    pub(crate) reactor: AtomicBool,
+    /// Turns of others; a watcher that takes none is asleep, busy or gone.
+    turns: AtomicU32,
+    stop: AtomicBool,
+    thread: OnceLock<Thread>,
+}
+
+/// One who watches; the reaper takes over when it is dropped.
+#[derive(Debug)]
+pub(crate) struct Watcher {
+    shard: Arc<Shard>,
+    seated: bool,
+}
+
+impl Watcher {
+    /// A reactor watches from now on.
+    pub(crate) fn reactor(shard: Arc<Shard>) -> Watcher {
+        shard.watch.others.fetch_add(1, Ordering::SeqCst);
+        Watcher { shard, seated: false }
+    }
+
+    /// The calling thread takes the seat; `None` if somebody has it.
+    pub(crate) fn seated(shard: &Arc<Shard>) -> Option<Watcher> {
+        if shard.watch.seat.swap(true, Ordering::SeqCst) {
+            return None;
+        }
+        shard.watch.others.fetch_add(1, Ordering::SeqCst);
+        Some(Watcher { shard: shard.clone(), seated: true })
+    }
+
+    /// Submits and reaps.
+    pub(crate) fn turn(&self) -> super::core::Turned {
+        self.shard.watch.turns.fetch_add(1, Ordering::Relaxed);
+        self.shard.turn()
+    }
+
+    /// True if the engine has ended: nothing new will come.
+    #[cfg(all(unix, feature = "tokio"))]
+    pub(crate) fn is_over(&self) -> bool {
+        self.shard.watch.stop.load(Ordering::SeqCst)
+    }
+
+    pub(crate) fn shard(&self) -> &Arc<Shard> {
+        &self.shard
+    }
+}
+
+impl Drop for Watcher {
+    fn drop(&mut self) {
+        let watch = &self.shard.watch;
+        if self.seated {
+            watch.seat.store(false, Ordering::SeqCst);
+        } else {
+            watch.reactor.store(false, Ordering::SeqCst);
+        }
+        watch.others.fetch_sub(1, Ordering::SeqCst);
+        if self.shard.busy() > 0 && self.shard.has_reaper() {
+            watch.attend(&self.shard);
+        }
+    }
+}
+
+impl Watch {
+    /// True if a reactor or a thread in `block_on` watches.
+    #[inline]
+    pub(crate) fn has_others(&self) -> bool {
+        self.others.load(Ordering::SeqCst) > 0
+    }
+
+    /// Something is in flight: sees to it that somebody watches. What is in flight has been noted (`Shard::busy`) before: either
+    /// the reaper finds it when it looks for the last time before it sleeps, or we find it asleep.
+    #[inline]
+    pub(crate) fn attend(&self, shard: &Arc<Shard>) {
+        match self.mode.load(Ordering::SeqCst) {
+            WATCHING => {}
+            STANDBY if self.has_others() => {}
+            NONE => self.start(shard),
+            _ => self.unpark(),
+        }
+    }
+
+    /// A turn is due that nothing will ring for.
+    #[cold]
+    pub(crate) fn hurry(&self, readiness: &Arc<dyn Readiness>) {
+        readiness.wake();
+        self.unpark();
+    }
+
+    fn unpark(&self) {
+        if let Some(thread) = self.thread.get() {
+            thread.unpark();
+        }
+    }
+
+    #[cold]
+    fn start(&self, shard: &Arc<Shard>) {
+        if self.mode.compare_exchange(NONE, STANDBY, Ordering::SeqCst, Ordering::SeqCst).is_err() {
+            return;
+        }
+        let (shard, name) = (shard.clone(), format!("iofs-reaper-{}", shard.index()));
+        let again = shard.clone();
+        let started = thread::Builder::new().name(name).spawn(move || {
+            let _ = shard.watch.thread.set(thread::current());
+            reap(&shard);
+        });
+        if started.is_err() {
+            // No thread can be had now. Whoever begins the next operation tries again, and until then callers reap for one another.
+            again.watch.mode.store(NONE, Ordering::SeqCst);
+        }
+    }
+
+    /// The engine ends: the reaper, if there is one, takes care of what is still in flight. False: there is none.
+    pub(crate) fn stop(&self, readiness: &Arc<dyn Readiness>) -> bool {
+        self.stop.store(true, Ordering::SeqCst);
+        let running = self.mode.load(Ordering::SeqCst) != NONE;
+        if running {
+            self.hurry(readiness);
+        }
+        running
+    }
+}
+
+/// The reaper thread of one shard. When the engine ends it drops its handle of the shard, and with it the last one: the core drains.
+fn reap(shard: &Arc<Shard>) {
+    let watch = &shard.watch;
+    let (mut nap, mut idle) = (NAP_MIN, Duration::ZERO);
+    while !watch.stop.load(Ordering::SeqCst) {
+        if shard.busy() == 0 && !shard.has_waiting() && idle >= IDLE {
+            watch.mode.store(PARKED, Ordering::SeqCst);
+            if shard.busy() == 0 && !shard.has_waiting() && !watch.stop.load(Ordering::SeqCst) {
+                thread::park();
+            }
+            (nap, idle) = (NAP_MIN, Duration::ZERO);
+        } else if watch.has_others() {
+            let before = watch.turns.load(Ordering::Relaxed);
+            watch.mode.store(STANDBY, Ordering::SeqCst);
+            if watch.has_others() {
+                thread::park_timeout(nap);
+            }
+            idle = if shard.busy() == 0 { idle + nap } else { Duration::ZERO };
+            nap = (nap * 2).min(NAP_MAX);
+            if shard.busy() > 0 && watch.turns.load(Ordering::Relaxed) == before {
+                let turned = shard.turn();
+                let missed = turned.delivered > 0;
+                nap = turned.due.unwrap_or(nap).min(if missed { NAP_MIN } else { nap }).max(NAP_MIN);
+            }
+        } else {
+            watch.mode.store(WATCHING, Ordering::SeqCst);
+            let turned = shard.turn();
+            if turned.in_flight > 0 {
+                idle = Duration::ZERO;
+                shard.readiness.wait(turned.due);
+            } else {
+                shard.readiness.wait(Some(IDLE));
+                idle = if shard.busy() == 0 { idle + IDLE } else { Duration::ZERO };
+            }
+            if watch.has_others() {
+                // The wake may have been meant for who took the seat meanwhile.
+                shard.readiness.wake();
+            }
+        }
+    }
+}
