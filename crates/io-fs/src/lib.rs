@@ -37,6 +37,20 @@
 //! ```
 #![forbid(unsafe_code)]
 
+mod backend;
+mod config;
+mod file;
+mod fs;
+mod local;
+
+pub use backend::Backend;
+pub use config::IoConfig;
+pub use file::File;
+pub use fs::FileSystem;
+pub use local::{LocalFile, LocalFs};
+
+pub use io_engine::{Operation, ShardOptions, Shards, SubmitFrom, Ticket, Timed, TimedOut};
+
 pub use io_engine::{
     AIO, AIOClient, AIOEventListener, AIOEventLoop, AIOKey, AIOKind, AIOMessage, AIOStats, AnySubmission, Arena,
     ArenaBuf, Carrier, DriverOptions, Finished, IOQueue, IOSubmission, InFlightOp, Inflight, InflightOptions,

@@ -1,0 +1,106 @@
+//! Which driver runs, and why it is not a better one.
+
+use crate::IoConfig;
+use io_engine::{
+    DriverOptions,
+    core::{Driver, DriverName, Unavailable},
+    select,
+};
+use std::fmt;
+
+/// The driver behind a file system.
+#[derive(Debug)]
+pub struct Backend {
+    driver: DriverName,
+    passed_over: Vec<Unavailable>,
+    chosen: Chosen,
+    shards: usize,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Chosen {
+    Automatically,
+    Explicitly,
+    Given,
+}
+
+impl Backend {
+    /// As many drivers as there are to be shards, all of one kind.
+    pub(crate) fn choose(config: &IoConfig) -> Result<(Vec<Box<dyn Driver>>, Backend), Unavailable> {
+        let mut wanted = DriverOptions::default();
+        wanted.depth = config.sq_depth;
+        wanted.one_thread = false;
+        wanted.driver = config.driver;
+        let wanted = wanted.with_env()?;
+        let chosen = if wanted.driver.is_some() { Chosen::Explicitly } else { Chosen::Automatically };
+        Backend::make(wanted, chosen, config.shard_count())
+    }
+
+    /// The one driver of a thread of its own.
+    pub(crate) fn choose_local(config: &IoConfig) -> Result<(Box<dyn Driver>, Backend), Unavailable> {
+        let mut wanted = DriverOptions::default();
+        wanted.depth = config.sq_depth;
+        wanted.driver = config.driver;
+        let wanted = wanted.with_env()?;
+        let chosen = if wanted.driver.is_some() { Chosen::Explicitly } else { Chosen::Automatically };
+        let (mut drivers, backend) = Backend::make(wanted, chosen, 1)?;
+        Ok((drivers.remove(0), backend))
+    }
+
+    fn make(
+        mut wanted: DriverOptions,
+        chosen: Chosen,
+        count: usize,
+    ) -> Result<(Vec<Box<dyn Driver>>, Backend), Unavailable> {
+        let first = select(&wanted)?;
+        let driver = first.driver.name();
+        wanted.driver = Some(driver);
+        let mut drivers = vec![first.driver];
+        for _ in 1..count {
+            match select(&wanted) {
+                Ok(next) => drivers.push(next.driver),
+                // What one more ring is refused for (memory, contexts) is no reason to do without the first ones.
+                Err(_) => break,
+            }
+        }
+        let shards = drivers.len();
+        Ok((drivers, Backend { driver, passed_over: first.passed_over, chosen, shards }))
+    }
+
+    pub(crate) fn given(driver: &dyn Driver) -> Backend {
+        Backend { driver: driver.name(), passed_over: Vec::new(), chosen: Chosen::Given, shards: 1 }
+    }
+
+    /// The driver that runs.
+    pub fn driver(&self) -> DriverName {
+        self.driver
+    }
+
+    /// The drivers that an automatic choice would have preferred, each with its reason and its remedy.
+    pub fn passed_over(&self) -> &[Unavailable] {
+        &self.passed_over
+    }
+
+    /// Number of shards: drivers side by side, one for each of as many threads.
+    pub fn shards(&self) -> usize {
+        self.shards
+    }
+}
+
+impl fmt::Display for Backend {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}, ", self.driver)?;
+        match self.chosen {
+            Chosen::Explicitly => write!(f, "chosen explicitly")?,
+            Chosen::Given => write!(f, "given")?,
+            Chosen::Automatically if self.passed_over.is_empty() => write!(f, "the best there is")?,
+            Chosen::Automatically => {
+                write!(f, "because ")?;
+                for (i, unavailable) in self.passed_over.iter().enumerate() {
+                    write!(f, "{}{unavailable}", if i > 0 { "; " } else { "" })?;
+                }
+            }
+        }
+        write!(f, "; {} shard{}", self.shards, if self.shards == 1 { "" } else { "s" })
+    }
+}

@@ -1,0 +1,162 @@
+//! The file system: the one door to files, whatever the driver behind it.
+
+use crate::{Backend, File, IoConfig};
+use io_engine::{
+    Answer, Operation, Shards,
+    core::{Driver, FileHandle, Metadata, Op, OpenOptions, Output, Unavailable},
+};
+use std::{fmt, future::Future, io, path::Path, sync::Arc};
+
+/// A file system as the operating system (or a simulator) has it, reached through one engine. Clones are the same one.
+///
+/// Usable from any thread and any runtime, or without one ([`FileSystem::block_on`]). Operations begin when they are first polled;
+/// dropping a future loses the interest in its outcome and nothing else.
+#[derive(Clone)]
+pub struct FileSystem(pub(crate) Arc<Inner>);
+
+pub(crate) struct Inner {
+    pub(crate) shards: Shards,
+    pub(crate) backend: Backend,
+    pub(crate) config: IoConfig,
+}
+
+impl FileSystem {
+    /// A file system on the best driver that works here, with the default settings and those of the environment (`IOFS_*`).
+    ///
+    /// # Errors
+    /// If no driver works here, or the environment names one that does not.
+    pub fn new() -> Result<FileSystem, Unavailable> {
+        FileSystem::with_config(IoConfig::default())
+    }
+
+    /// A file system with these settings.
+    ///
+    /// # Errors
+    /// As [`FileSystem::new`].
+    pub fn with_config(config: IoConfig) -> Result<FileSystem, Unavailable> {
+        let (drivers, backend) = Backend::choose(&config)?;
+        let shards = Shards::new(drivers, config.shards())?;
+        Ok(FileSystem(Arc::new(Inner { shards, backend, config })))
+    }
+
+    /// A file system on a driver of one's own, or on a simulator. On a simulator nothing spawns threads, time is the simulator's, and
+    /// reads are not tried on the caller's thread: with the futures run by [`FileSystem::block_on`], the same seed is the same run.
+    ///
+    /// # Errors
+    /// If the offload pool that stands beside a real driver cannot be made.
+    pub fn with_driver(driver: impl Driver + 'static) -> Result<FileSystem, Unavailable> {
+        FileSystem::with_driver_and_config(Box::new(driver), IoConfig::default())
+    }
+
+    /// As [`FileSystem::with_driver`], with settings. Those that choose a driver have no effect.
+    ///
+    /// # Errors
+    /// As [`FileSystem::with_driver`].
+    pub fn with_driver_and_config(driver: Box<dyn Driver>, config: IoConfig) -> Result<FileSystem, Unavailable> {
+        let backend = Backend::given(&*driver);
+        let shards = Shards::new(vec![driver], config.shards())?;
+        Ok(FileSystem(Arc::new(Inner { shards, backend, config })))
+    }
+
+    /// Which driver runs, and why it is not a better one.
+    pub fn backend(&self) -> &Backend {
+        &self.0.backend
+    }
+
+    /// The settings.
+    pub fn config(&self) -> &IoConfig {
+        &self.0.config
+    }
+
+    /// The engine behind it, for counters and for operations that have no method here.
+    pub fn shards(&self) -> &Shards {
+        &self.0.shards
+    }
+
+    /// Runs a future to its end on the calling thread; see [`Shards::block_on`].
+    pub fn block_on<F: Future>(&self, future: F) -> F::Output {
+        self.0.shards.block_on(future)
+    }
+
+    /// Opens a file for reading.
+    ///
+    /// # Errors
+    /// Those of open(2).
+    pub async fn open(&self, path: impl AsRef<Path>) -> io::Result<File> {
+        self.open_with(path, OpenOptions::READ).await
+    }
+
+    /// Opens an existing file for reading and writing.
+    ///
+    /// # Errors
+    /// Those of open(2).
+    pub async fn open_rw(&self, path: impl AsRef<Path>) -> io::Result<File> {
+        self.open_with(path, OpenOptions::READ_WRITE).await
+    }
+
+    /// Opens a file with these options.
+    ///
+    /// # Errors
+    /// Those of open(2).
+    pub async fn open_with(&self, path: impl AsRef<Path>, options: OpenOptions) -> io::Result<File> {
+        let op = Op::open(path, options)?;
+        let handle = self.run(op, file_of).await?;
+        Ok(File::new(self, handle))
+    }
+
+    /// What the system knows of a path; a link is followed.
+    ///
+    /// # Errors
+    /// Those of stat(2).
+    pub async fn metadata(&self, path: impl AsRef<Path>) -> io::Result<Metadata> {
+        self.run(Op::stat_path(path, true)?, metadata_of).await
+    }
+
+    /// An operation of the engine.
+    pub(crate) fn run<T>(&self, op: Op, make: fn(Answer) -> T) -> Operation<T> {
+        self.0.shards.operation(op, make)
+    }
+}
+
+/// The typed answer of an operation that succeeded.
+pub(crate) fn output_of(answer: Answer) -> io::Result<Output> {
+    answer.result?;
+    Ok(answer.op.map_or(Output::None, |mut op| op.take_output()))
+}
+
+/// The answer to an operation that has none but its success.
+pub(crate) fn nothing_of(answer: Answer) -> io::Result<()> {
+    answer.result.map(drop)
+}
+
+fn file_of(answer: Answer) -> io::Result<FileHandle> {
+    match output_of(answer)? {
+        Output::File(file) => Ok(file),
+        other => Err(unexpected("an open", &other)),
+    }
+}
+
+pub(crate) fn metadata_of(answer: Answer) -> io::Result<Metadata> {
+    match output_of(answer)? {
+        Output::Metadata(metadata) => Ok(metadata),
+        other => Err(unexpected("a stat", &other)),
+    }
+}
+
+/// A driver that answers with something else is broken; its caller is told, not killed.
+#[cold]
+pub(crate) fn unexpected(what: &str, output: &Output) -> io::Error {
+    io::Error::other(format!("the driver answered {what} with {output:?}"))
+}
+
+impl fmt::Debug for FileSystem {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "FileSystem({})", self.0.backend)
+    }
+}
+
+const _: () = {
+    const fn is_shared<T: Send + Sync>() {}
+    is_shared::<FileSystem>();
+    is_shared::<File>();
+};
