@@ -47,10 +47,9 @@ impl Deadlines {
         state.wakers.insert(key, waker);
         let first = state.wakers.first_key_value().is_some_and(|(&first, _)| first == key);
         if self.has_thread && !state.running {
-            state.running = true;
             let weak = Arc::downgrade(self);
-            let started = thread::Builder::new().name("iofs-deadlines".into()).spawn(move || keep(&weak));
-            state.running = started.is_ok();
+            // Without a thread nobody is woken: the next deadline tries again.
+            state.running = thread::Builder::new().name("iofs-deadlines".into()).spawn(move || keep(&weak)).is_ok();
         }
         drop(state);
         if first {
@@ -94,6 +93,11 @@ impl Deadlines {
                 None => return,
             }
         }
+    }
+
+    /// True while the thread runs.
+    pub(crate) fn has_thread_now(&self) -> bool {
+        self.lock().running
     }
 
     /// The engine ends.

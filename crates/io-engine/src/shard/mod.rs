@@ -214,6 +214,12 @@ impl Shards {
         self.0.admission.limits()
     }
 
+    /// Threads that the engine has started so far for itself (offload pools apart).
+    pub fn threads(&self) -> usize {
+        let reapers = self.0.shards.iter().filter(|shard| shard.watch.has_thread()).count();
+        reapers + usize::from(self.0.deadlines.has_thread_now())
+    }
+
     /// Registers a file with every shard, for files that are used a lot; see [`Driver::register_file`].
     pub fn register_file(&self, file: &FileHandle) {
         for shard in &self.0.shards {

@@ -109,6 +109,11 @@ impl Watch {
         self.others.load(Ordering::SeqCst) > 0
     }
 
+    /// True if the reaper thread was started.
+    pub(crate) fn has_thread(&self) -> bool {
+        self.mode.load(Ordering::SeqCst) != NONE
+    }
+
     /// Something is in flight: sees to it that somebody watches. What is in flight has been noted (`Shard::busy`) before: either
     /// the reaper finds it when it looks for the last time before it sleeps, or we find it asleep.
     #[inline]

@@ -1,60 +1,6 @@
-//! The futures front end, on every real driver.
+//! What every user does first.
 
-use io_engine::{
-    DriverOptions, Operation, ShardOptions, Shards,
-    core::{DriverName, FileHandle, IoBuf, IoBufMut, Op, OpenOptions},
-    select,
-};
-use std::{
-    io,
-    sync::Arc,
-    time::{Duration, Instant},
-};
-
-fn shards_with(name: DriverName, count: usize, options: ShardOptions) -> Option<Shards> {
-    let mut wanted = DriverOptions::default();
-    wanted.driver = Some(name);
-    wanted.one_thread = false;
-    wanted.depth = 64;
-    let drivers: Result<Vec<_>, _> = (0..count).map(|_| select(&wanted).map(|s| s.driver)).collect();
-    match drivers {
-        Ok(drivers) => Some(Shards::new(drivers, options).unwrap()),
-        Err(unavailable) => {
-            io_testkit::skip("futures", name.as_str(), &unavailable.to_string());
-            None
-        }
-    }
-}
-
-fn on_every_driver(test: impl Fn(Shards)) {
-    for name in DriverName::REAL {
-        for count in [1, 2] {
-            if let Some(shards) = shards_with(name, count, ShardOptions::default()) {
-                test(shards);
-            }
-        }
-    }
-}
-
-fn scratch(len: usize) -> (tempfile::TempDir, FileHandle) {
-    let dir = tempfile::tempdir().unwrap();
-    let path = dir.path().join("f");
-    std::fs::write(&path, (0..len).map(|i| (i / 512) as u8).collect::<Vec<_>>()).unwrap();
-    let file = io_engine::open(&path, OpenOptions::READ_WRITE).unwrap();
-    (dir, file)
-}
-
-fn read<B: IoBufMut>(shards: &Shards, file: &FileHandle, buf: B, at: u64) -> Operation<(io::Result<usize>, B)> {
-    shards.operation(Op::read(file, buf, at), |answer| (answer.result, answer.op.unwrap().into_buf().unwrap()))
-}
-
-fn write<B: IoBuf>(shards: &Shards, file: &FileHandle, buf: B, at: u64) -> Operation<(io::Result<usize>, B)> {
-    shards.operation(Op::write(file, buf, at), |answer| (answer.result, answer.op.unwrap().into_buf().unwrap()))
-}
-
-fn sync(shards: &Shards, file: &FileHandle) -> Operation<io::Result<()>> {
-    shards.operation(Op::sync_data(file), |answer| answer.result.map(drop))
-}
+use super::*;
 
 #[test]
 fn block_on_reads_writes_and_syncs() {
@@ -121,7 +67,7 @@ fn dropped_futures_leave_nothing_behind() {
         let lent = || Arc::<[u8]>::from(&counted[..]);
         for round in 0..200u64 {
             let mut op = write(&shards, &file, lent(), (round % 64) * 4096);
-            let _ = futures_poll(&mut op);
+            let _ = poll_once(&mut op);
             drop(op);
         }
         shards.block_on(sync(&shards, &file)).unwrap();
@@ -132,10 +78,6 @@ fn dropped_futures_leave_nothing_behind() {
         assert_eq!(shards.orphans(), (0, 0));
         assert_eq!(shards.load(), (0, 0, 0));
     });
-}
-
-fn futures_poll<F: Future + Unpin>(future: &mut F) -> std::task::Poll<F::Output> {
-    std::pin::Pin::new(future).poll(&mut std::task::Context::from_waker(std::task::Waker::noop()))
 }
 
 #[test]

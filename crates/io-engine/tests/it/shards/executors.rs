@@ -1,0 +1,241 @@
+//! Futures that move between executors, executors that end in the middle, and foreign code that calls back.
+
+use super::*;
+use std::{
+    panic::{AssertUnwindSafe, catch_unwind},
+    sync::atomic::{AtomicU32, Ordering},
+    task::Wake,
+};
+
+#[test]
+fn begun_in_one_block_on_and_ended_in_another() {
+    on_every_driver(|shards| {
+        let (_dir, file) = scratch(1 << 20);
+        in_time("a future that moved", move || {
+            for i in 0..64u64 {
+                let mut op = write(&shards, &file, vec![i as u8; 8192], i * 8192);
+                let begun = shards.block_on(async { poll_once(&mut op) });
+                let there = shards.clone();
+                let ended = std::thread::spawn(move || match begun {
+                    Poll::Ready(done) => done,
+                    Poll::Pending => there.block_on(op),
+                });
+                assert_eq!(ended.join().unwrap().0.unwrap(), 8192);
+            }
+            comes_to_rest(&shards);
+        });
+    });
+}
+
+#[test]
+fn many_threads_block_on_at_once() {
+    on_every_driver(|shards| {
+        let (_dir, file) = scratch(1 << 20);
+        in_time("threads side by side", move || {
+            let threads: Vec<_> = (0..6u64)
+                .map(|t| {
+                    let (shards, file) = (shards.clone(), file.clone());
+                    std::thread::spawn(move || {
+                        shards.block_on(async {
+                            for i in 0..100u64 {
+                                let at = (t * 16 + i % 16) * 4096;
+                                let (n, buf) = write(&shards, &file, vec![t as u8; 4096], at).await;
+                                assert_eq!(n.unwrap(), 4096);
+                                let (n, buf) = read(&shards, &file, buf, at).await;
+                                assert!(n.unwrap() == 4096 && buf.iter().all(|&b| b == t as u8));
+                                if i % 25 == 0 {
+                                    sync(&shards, &file).await.unwrap();
+                                }
+                            }
+                        });
+                    })
+                })
+                .collect();
+            threads.into_iter().for_each(|thread| thread.join().unwrap());
+            comes_to_rest(&shards);
+        });
+    });
+}
+
+#[test]
+fn a_block_on_inside_another() {
+    on_every_driver(|shards| {
+        let (_dir, file) = scratch(1 << 16);
+        in_time("a nested call", move || {
+            let n = shards.block_on(async {
+                let inner = shards.block_on(read(&shards, &file, Vec::with_capacity(512), 0)).0.unwrap();
+                inner + read(&shards, &file, Vec::with_capacity(512), 512).await.0.unwrap()
+            });
+            assert_eq!(n, 1024);
+        });
+    });
+}
+
+#[test]
+fn a_panic_leaves_the_others_alone() {
+    on_every_driver(|shards| {
+        let (_dir, file) = scratch(1 << 20);
+        in_time("after a panic", move || {
+            let panicked = catch_unwind(AssertUnwindSafe(|| {
+                shards.block_on(async {
+                    let mut lost = write(&shards, &file, vec![1u8; 1 << 16], 0);
+                    let _ = poll_once(&mut lost);
+                    panic!("on purpose");
+                })
+            }));
+            assert!(panicked.is_err());
+            assert_eq!(shards.block_on(read(&shards, &file, Vec::with_capacity(512), 0)).0.unwrap(), 512);
+            comes_to_rest(&shards);
+        });
+    });
+}
+
+#[test]
+fn a_future_woken_from_another_thread() {
+    on_every_driver(|shards| {
+        in_time("a wake from outside", move || {
+            for _ in 0..200 {
+                let (tx, rx) = flume::bounded::<u32>(1);
+                let sender = std::thread::spawn(move || tx.send(7).unwrap());
+                assert_eq!(shards.block_on(rx.into_recv_async()).unwrap(), 7);
+                sender.join().unwrap();
+            }
+        });
+    });
+}
+
+/// A waker that begins another operation when it is woken, and one more when it is dropped.
+struct Caller {
+    shards: Shards,
+    file: FileHandle,
+    woken: AtomicU32,
+    unpark: std::thread::Thread,
+}
+
+impl Caller {
+    fn call(&self) {
+        let mut op = write(&self.shards, &self.file, vec![9u8; 512], 0);
+        let _ = poll_once(&mut op);
+        let _ = (self.shards.load(), self.shards.stats());
+    }
+}
+
+impl Wake for Caller {
+    fn wake(self: Arc<Self>) {
+        self.woken.fetch_add(1, Ordering::SeqCst);
+        self.call();
+        self.unpark.unpark();
+    }
+}
+
+impl Drop for Caller {
+    fn drop(&mut self) {
+        self.call();
+    }
+}
+
+/// A buffer whose drop reads the file.
+struct Nosy(Vec<u8>, Shards, FileHandle);
+
+impl Drop for Nosy {
+    fn drop(&mut self) {
+        let mut op = read(&self.1, &self.2, Vec::with_capacity(512), 0);
+        let _ = poll_once(&mut op);
+    }
+}
+
+// SAFETY: the vector's block stays where it is.
+#[allow(unsafe_code)]
+unsafe impl IoBuf for Nosy {
+    fn as_ptr(&self) -> *const u8 {
+        self.0.as_ptr()
+    }
+    fn len(&self) -> usize {
+        self.0.len()
+    }
+}
+
+#[test]
+fn wakers_and_buffers_that_call_back() {
+    on_every_driver(|shards| {
+        let (_dir, file) = scratch(1 << 16);
+        in_time("foreign code that calls back", move || {
+            for i in 0..100u64 {
+                let caller = Arc::new(Caller {
+                    shards: shards.clone(),
+                    file: file.clone(),
+                    woken: AtomicU32::new(0),
+                    unpark: std::thread::current(),
+                });
+                let waker = Waker::from(caller.clone());
+                let mut cx = Context::from_waker(&waker);
+                let mut op = write(&shards, &file, Nosy(vec![1; 512], shards.clone(), file.clone()), i * 512);
+                if i % 3 == 0 {
+                    let _ = Pin::new(&mut op).poll(&mut cx);
+                    continue; // dropped in flight
+                }
+                while Pin::new(&mut op).poll(&mut cx).is_pending() {
+                    std::thread::park_timeout(Duration::from_millis(50));
+                }
+            }
+            comes_to_rest(&shards);
+        });
+    });
+}
+
+#[test]
+fn a_task_of_inline_completions_lets_its_neighbours_run() {
+    on_every_driver(|shards| {
+        let (_dir, file) = scratch(1 << 16);
+        in_time("a neighbour", move || {
+            let executor = smol::LocalExecutor::new();
+            let turns = std::rc::Rc::new(std::cell::Cell::new(0u32));
+            smol::block_on(executor.run(async {
+                let counter = turns.clone();
+                let neighbour = executor.spawn(async move {
+                    loop {
+                        counter.set(counter.get() + 1);
+                        smol::future::yield_now().await;
+                    }
+                });
+                for i in 0..2000u64 {
+                    read(&shards, &file, Vec::with_capacity(64), i % 512 * 64).await.0.unwrap();
+                }
+                drop(neighbour);
+            }));
+            assert!(turns.get() >= 40, "the neighbour had {} turns while 2000 reads were done", turns.get());
+        });
+    });
+}
+
+#[test]
+fn nothing_runs_while_nothing_is_in_flight() {
+    on_every_driver(|shards| {
+        let (_dir, file) = scratch(1 << 16);
+        smol::block_on(async {
+            write(&shards, &file, vec![1u8; 4096], 0).await.0.unwrap();
+            sync(&shards, &file).await.unwrap();
+        });
+        comes_to_rest(&shards);
+        std::thread::sleep(Duration::from_millis(300));
+        let (before, turns) = (threads_switches(), shards.stats());
+        std::thread::sleep(Duration::from_millis(300));
+        assert_eq!(threads_switches(), before, "a thread of the engine woke up");
+        assert_eq!(shards.stats(), turns);
+    });
+}
+
+/// Context switches of this process's reaper threads.
+fn threads_switches() -> u64 {
+    let mut switches = 0;
+    for task in std::fs::read_dir("/proc/self/task").into_iter().flatten().flatten() {
+        let name = std::fs::read_to_string(task.path().join("comm")).unwrap_or_default();
+        if !name.starts_with("iofs-") {
+            continue;
+        }
+        let status = std::fs::read_to_string(task.path().join("status")).unwrap_or_default();
+        let count = |line: &str| line.split_whitespace().last().and_then(|n| n.parse::<u64>().ok()).unwrap_or(0);
+        switches += status.lines().filter(|line| line.contains("ctxt_switches")).map(count).sum::<u64>();
+    }
+    switches
+}
