@@ -173,6 +173,44 @@ unsafe impl IoBuf for std::sync::Arc<[u8]> {
     }
 }
 
+// SAFETY: the bytes behind a Bytes are immutable and stay where they are while it is alive.
+#[cfg(feature = "bytes")]
+unsafe impl IoBuf for bytes::Bytes {
+    fn as_ptr(&self) -> *const u8 {
+        (**self).as_ptr()
+    }
+    fn len(&self) -> usize {
+        self.len()
+    }
+}
+
+// SAFETY: the block stays where it is while the BytesMut is not mutated; its first `len` bytes are initialized. What shares the block
+// with it has other parts.
+#[cfg(feature = "bytes")]
+unsafe impl IoBuf for bytes::BytesMut {
+    fn as_ptr(&self) -> *const u8 {
+        (**self).as_ptr()
+    }
+    fn len(&self) -> usize {
+        self.len()
+    }
+}
+
+// SAFETY: `capacity` bytes of the block belong to this BytesMut and may be written.
+#[cfg(feature = "bytes")]
+unsafe impl IoBufMut for bytes::BytesMut {
+    fn as_mut_ptr(&mut self) -> *mut u8 {
+        (**self).as_mut_ptr()
+    }
+    fn capacity(&self) -> usize {
+        self.capacity()
+    }
+    unsafe fn set_len(&mut self, len: usize) {
+        // SAFETY: the caller's promise is the one that BytesMut asks for.
+        unsafe { self.set_len(len) }
+    }
+}
+
 /// A window into a buffer: an operation on the slice reads or writes the window only. Made by [`IoBuf::slice`].
 pub struct Slice<B> {
     buf: B,
@@ -271,6 +309,26 @@ mod tests {
         // SAFETY: the three bytes are initialized.
         unsafe { IoBufMut::set_len(&mut buf, 2) };
         assert_eq!(buf, b"ab");
+    }
+
+    #[cfg(feature = "bytes")]
+    #[test]
+    fn bytes_are_buffers_and_a_read_fills_the_capacity_that_is_theirs() {
+        let mut whole = bytes::BytesMut::with_capacity(100);
+        whole.extend_from_slice(&[1; 60]);
+        let mut back = whole.split_off(40);
+        assert_eq!((IoBuf::len(&whole), IoBufMut::capacity(&whole)), (40, 40));
+        assert_eq!(IoBuf::len(&back), 20);
+        let room = IoBufMut::capacity(&back);
+        assert!(room >= 60);
+        // SAFETY: `room` bytes are the buffer's own, and are written before they count.
+        unsafe {
+            back.as_mut_ptr().write_bytes(2, room);
+            IoBufMut::set_len(&mut back, room);
+        }
+        assert_eq!(whole, vec![1; 40]);
+        let frozen = back.freeze();
+        assert_eq!(frozen.as_bytes(), vec![2; room]);
     }
 
     #[test]

@@ -1,15 +1,13 @@
 //! One mapping shared out as buffers of one size.
 
-use io_core::{AlignedBuf, IoBuf, IoBufMut};
+use crate::mapping::Mapping;
+use io_core::{IoBuf, IoBufMut};
 use std::{
     fmt,
     ops::{Deref, DerefMut},
     ptr::NonNull,
     sync::{Arc, Mutex, PoisonError},
 };
-
-/// Huge pages are this large on the platforms where they double sequential throughput.
-const HUGE: usize = 2 << 20;
 
 /// A block of memory handed out in buffers of one size. A buffer goes back when it is dropped; the block lives as long as the arena
 /// or any buffer of it.
@@ -21,32 +19,21 @@ const HUGE: usize = 2 << 20;
 pub struct Arena(Arc<Block>);
 
 struct Block {
-    memory: NonNull<u8>,
-    len: usize,
-    /// Keeps the memory; never touched through this field once buffers are out.
-    _owner: AlignedBuf,
+    memory: Mapping,
     size: usize,
     free: Mutex<Vec<u32>>,
 }
-
-// SAFETY: the memory is shared out in disjoint buffers; the free list is behind a mutex.
-unsafe impl Send for Block {}
-// SAFETY: as above.
-unsafe impl Sync for Block {}
 
 impl Arena {
     /// An arena of `count` buffers of `size` bytes each, rounded up to 4096.
     ///
     /// # Panics
-    /// If the memory cannot be had, as with [`AlignedBuf::with_capacity`].
+    /// If the memory cannot be had, or `count` is 0.
     pub fn new(count: u32, size: usize) -> Arena {
         let size = size.next_multiple_of(4096).max(4096);
         let len = size.checked_mul(count as usize).expect("arena size overflows");
-        let align = if len >= HUGE { HUGE } else { 4096 };
-        let mut owner = AlignedBuf::with_align(len, align);
-        let memory = NonNull::new(owner.as_mut_ptr()).expect("allocations are not null");
-        advise_huge(memory, len);
-        Arena(Arc::new(Block { memory, len, _owner: owner, size, free: Mutex::new((0..count).rev().collect()) }))
+        let memory = Mapping::new(len).unwrap_or_else(|error| panic!("no memory for an arena of {len} bytes: {error}"));
+        Arena(Arc::new(Block { memory, size, free: Mutex::new((0..count).rev().collect()) }))
     }
 
     /// Takes a buffer of length 0 and full capacity; `None` if all are out.
@@ -63,26 +50,15 @@ impl Arena {
     /// Base and length of the block, kept for the life of the process from here on: a driver pins it and nobody knows until when.
     pub(crate) fn lend(&self) -> (NonNull<u8>, usize) {
         std::mem::forget(self.0.clone());
-        (self.0.memory, self.0.len)
+        (self.0.memory.base(), self.0.memory.len())
     }
 }
 
 impl fmt::Debug for Arena {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "Arena({} bytes in buffers of {})", self.0.len, self.0.size)
+        write!(f, "Arena({} bytes in buffers of {})", self.0.memory.len(), self.0.size)
     }
 }
-
-#[cfg(target_os = "linux")]
-fn advise_huge(memory: NonNull<u8>, len: usize) {
-    if len >= HUGE {
-        // SAFETY: the range is the arena's own; the advice changes how it is backed, not what it holds.
-        unsafe { libc::madvise(memory.as_ptr().cast(), len, libc::MADV_HUGEPAGE) };
-    }
-}
-
-#[cfg(not(target_os = "linux"))]
-fn advise_huge(_memory: NonNull<u8>, _len: usize) {}
 
 /// One buffer of an [`Arena`].
 pub struct ArenaBuf {
@@ -93,7 +69,7 @@ pub struct ArenaBuf {
 
 impl ArenaBuf {
     fn start(&self) -> *mut u8 {
-        self.block.memory.as_ptr().wrapping_add(self.index as usize * self.block.size)
+        self.block.memory.base().as_ptr().wrapping_add(self.index as usize * self.block.size)
     }
 
     /// Number of bytes that fit.

@@ -263,6 +263,23 @@ impl<S: Carrier> Inflight<S> {
         unsafe { self.driver.register_memory(base, len) }
     }
 
+    /// Registers memory with the driver.
+    ///
+    /// # Errors
+    /// As [`Driver::register_memory`].
+    ///
+    /// # Safety
+    /// As there.
+    pub(crate) unsafe fn register_memory(&mut self, base: std::ptr::NonNull<u8>, len: usize) -> io::Result<()> {
+        // SAFETY: passed on.
+        unsafe { self.driver.register_memory(base, len) }
+    }
+
+    /// Gives a registration of memory back.
+    pub(crate) fn unregister_memory(&mut self, base: std::ptr::NonNull<u8>) {
+        self.driver.unregister_memory(base);
+    }
+
     /// Accepts an operation: it is in flight from here on. Nothing enters the kernel before the next submit.
     ///
     /// # Errors
@@ -557,7 +574,12 @@ impl<S: Carrier> Inflight<S> {
         }
         // A sync that the core answered itself never ran: it says nothing about the inode.
         let ran = flight.at != Where::Pause || flight.epoch.is_some();
-        let ordered = if ran { order::answered(op, flight.epoch, answer.err()) } else { Ok(()) };
+        let ordered = if ran {
+            order::answered(op, flight.epoch, answer.err())
+        } else {
+            order::never_ran(op);
+            Ok(())
+        };
         let result = match (answer, ordered) {
             (Ok(_), Err(failed)) => Err(failed.into()),
             (Ok(done), Ok(())) => Ok(done as usize),

@@ -9,8 +9,10 @@
 //! paths or file systems, and [`select`](mod@select) is its only line of sight to the drivers.
 #![deny(unsafe_code)]
 
+mod append;
 mod clock;
 mod death;
+mod doubt;
 mod inode;
 mod offload;
 mod order;
@@ -23,20 +25,28 @@ mod trace;
 #[allow(unsafe_code)] // the only caller of `Driver::prepare` and `Op::settle`
 mod inflight;
 
+#[allow(unsafe_code)] // mmap(2)
+mod mapping;
+
 #[allow(unsafe_code)] // memory that the kernel writes, shared out as buffers
 mod arena;
+
+mod pool;
 
 pub mod event_loop;
 mod shard;
 
+pub use append::{NoPlace, Place, append_by_kernel, inode_state, learn_append_size};
 pub use arena::{Arena, ArenaBuf};
+pub use doubt::InDoubt;
 pub use event_loop::{
     AIO, AIOClient, AIOEventListener, AIOEventLoop, AIOKey, AIOKind, AIOMessage, AIOStats, AnySubmission, IOQueue,
     IOSubmission, LoopOptions, Refused, TrySendError, UnsafeAIO,
 };
 pub use inflight::{Carrier, Finished, Inflight, InflightOptions};
-pub use inode::SyncFailed;
+pub use inode::{SyncFailed, in_doubt};
 pub use io_core as core;
+pub use pool::{Acquire, BufferPool, ClassStats, PoolBuf, PoolOptions, PoolStats, SizeClass, WhenExhausted};
 pub use select::{DriverOptions, Selected, select};
 pub use shard::{Answer, Operation, ShardOptions, Shards, SubmitFrom, Ticket, Timed, TimedOut};
 pub use stats::{InFlightOp, Stats, Where};

@@ -17,12 +17,16 @@ mod watch;
 #[allow(unsafe_code)] // a system call on an operation that nobody else has
 mod at_once;
 
+#[allow(unsafe_code)] // memory is lent to drivers
+mod loan;
+
 #[cfg(all(unix, feature = "tokio"))]
 #[allow(unsafe_code)] // a descriptor is registered with the runtime
 mod reactor;
 
 pub(crate) use cell::Cell;
 pub use flow::{Operation, Ticket, Timed, TimedOut};
+pub(crate) use loan::Borrower;
 
 use crate::{
     Arena, InFlightOp, InflightOptions, Stats,

@@ -1,0 +1,42 @@
+//! Memory that is lent to the shards' drivers and comes back.
+
+use super::{Shards, core::Shard};
+use std::{
+    io,
+    ptr::NonNull,
+    sync::{Arc, Weak},
+};
+
+/// The way to one shard's driver, for registrations of memory. It does not keep the shard.
+#[derive(Debug)]
+pub(crate) struct Borrower(Weak<Shard>);
+
+impl Shards {
+    /// One for each shard.
+    pub(crate) fn borrowers(&self) -> Vec<Borrower> {
+        self.shards().iter().map(|shard| Borrower(Arc::downgrade(shard))).collect()
+    }
+}
+
+impl Borrower {
+    /// Registers memory with the shard's driver.
+    ///
+    /// # Errors
+    /// Those of [`Driver::register_memory`](io_core::Driver::register_memory), and `NotFound` if the shard is gone.
+    ///
+    /// # Safety
+    /// The memory stays valid until [`Borrower::give_back`], which has to be called even if the shard seems gone.
+    pub(crate) unsafe fn lend(&self, base: NonNull<u8>, len: usize) -> io::Result<()> {
+        let shard = self.0.upgrade().ok_or(io::ErrorKind::NotFound)?;
+        // SAFETY: passed on. A shard that is gone has dropped its driver, or leaked it with operations in flight; the buffers of those
+        // are leaked with it (I7), so that memory which is given back was in none of them.
+        shard.with_core(|core| unsafe { core.register_memory(base, len) })
+    }
+
+    /// Gives the registration back. No operation on this memory may be in flight or begin after.
+    pub(crate) fn give_back(&self, base: NonNull<u8>) {
+        if let Some(shard) = self.0.upgrade() {
+            shard.with_core(|core| core.unregister_memory(base));
+        }
+    }
+}
