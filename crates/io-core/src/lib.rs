@@ -51,7 +51,7 @@ pub use error::{Unavailable, errno};
 pub use file::{FileFacts, FileHandle, FileId, FileRef, InodeKey, RawFile};
 pub use gate::{Gate, Inside};
 pub use name::{DriverName, UnknownDriver};
-pub use op::Op;
+pub use op::{Op, Reach};
 pub use op_set::{OpClass, OpKind, OpSet};
 pub use output::{DirEntry, FileKind, LockHolder, Metadata, Output, StatFs};
 pub use path::OpPath;

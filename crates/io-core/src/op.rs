@@ -2,12 +2,14 @@
 
 mod make;
 mod many;
+mod reach;
 
 use crate::{
     AccessMode, Advice, AnyBuf, FileHandle, IoBuf, IoVec, Lifetime, OpClass, OpKind, OpPath, OpenOptions, Output,
     RawOp, RenameMode, RwFlags, StatTarget, errno,
 };
 use many::Many;
+pub use reach::Reach;
 use std::fmt;
 
 /// One operation with everything the kernel may touch on its behalf: buffer, file handles, paths, place for the answer.
@@ -19,6 +21,7 @@ pub struct Op {
     file: Option<FileHandle>,
     buf: Option<AnyBuf>,
     extra: Option<Box<Extra>>,
+    done: u64,
 }
 
 /// The arguments of each kind, as far as they are neither file, buffer nor path.
@@ -306,6 +309,7 @@ impl Op {
     /// The driver has completed all that was staged of this operation, transferred the first `done` bytes, and answered
     /// `result` last; the addresses of its `RawOp`s are used by nobody any more (I3).
     pub unsafe fn settle(&mut self, done: u64, result: i32) {
+        self.done = done;
         match self.what {
             What::Read { .. } | What::ReadVectored { .. } => {
                 if let Some(buf) = &mut self.buf {
@@ -335,6 +339,12 @@ impl Op {
             }
             _ => {}
         }
+    }
+
+    /// Bytes that were moved, once the operation is settled: an error that came in the middle of a transfer does not undo them.
+    #[inline]
+    pub fn done(&self) -> u64 {
+        self.done
     }
 
     /// Takes the typed answer.

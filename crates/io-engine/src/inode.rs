@@ -1,7 +1,11 @@
 //! What all handles, loops and shards share of one inode: the order of its writes and syncs, and its failures.
 
-use crate::shard::Cell;
-use io_core::{FileHandle, InodeKey, Op, OpKind, Readiness, RwFlags, Token, errno};
+use crate::{
+    append::Cursor,
+    doubt::{Doubt, InDoubt},
+    shard::Cell,
+};
+use io_core::{FileHandle, InodeKey, Op, OpKind, Reach, Readiness, RwFlags, Token, errno};
 use std::{
     any::Any,
     collections::{HashMap, VecDeque},
@@ -79,6 +83,8 @@ pub(crate) struct Inode {
     shared: [Mutex<SharedSync>; 2],
     /// Whether reads are tried on the caller's thread first.
     pub(crate) at_once: AtOnce,
+    /// What the floor above keeps here.
+    pub(crate) extension: OnceLock<Arc<dyn Any + Send + std::marker::Sync>>,
 }
 
 /// Which sync is shared.
@@ -108,6 +114,25 @@ struct State {
     open: VecDeque<(u64, u32)>,
     waiting: Vec<Waiting>,
     failed: Option<i32>,
+    doubt: Doubt,
+    cursor: Cursor,
+}
+
+/// What a change does to its inode.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Change {
+    reach: Reach,
+    is_write: bool,
+    /// A write that is durable when it succeeds: its bytes are in doubt only if it does not.
+    durable: bool,
+}
+
+impl Change {
+    #[inline]
+    pub(crate) fn of(op: &Op) -> Change {
+        let (is_write, durable) = (op.kind().is_write(), op.flags().contains(RwFlags::DSYNC));
+        Change { reach: op.reach(), is_write, durable }
+    }
 }
 
 struct Waiting {
@@ -190,8 +215,14 @@ impl Inode {
 
     fn shared(key: Option<InodeKey>) -> Arc<Inode> {
         static ALL: OnceLock<Mutex<HashMap<InodeKey, Weak<Inode>>>> = OnceLock::new();
-        let fresh =
-            || Arc::new(Inode { state: Mutex::default(), shared: Default::default(), at_once: AtOnce::default() });
+        let fresh = || {
+            Arc::new(Inode {
+                state: Mutex::default(),
+                shared: Default::default(),
+                at_once: AtOnce::default(),
+                extension: OnceLock::new(),
+            })
+        };
         let Some(key) = key else { return fresh() };
         let mut all = lock(ALL.get_or_init(Mutex::default));
         if let Some(inode) = all.get(&key).and_then(Weak::upgrade) {
@@ -207,8 +238,11 @@ impl Inode {
 
     /// A change (write, truncation, …) is accepted; gives the epoch to hand to [`Inode::end_change`].
     #[inline]
-    pub(crate) fn begin_change(&self) -> u64 {
+    pub(crate) fn begin_change(&self, change: Change) -> u64 {
         let mut state = lock(&self.state);
+        if !change.durable {
+            state.doubt.note(change.reach);
+        }
         let epoch = state.epoch;
         match state.open.back_mut() {
             Some((last, count)) if *last == epoch => *count += 1,
@@ -217,10 +251,15 @@ impl Inode {
         epoch
     }
 
-    /// A change is answered, with `error` as its code if it failed. Syncs that waited for it only are released.
+    /// A change is answered, with `error` as its code if it failed and `done` as the bytes that it wrote. Syncs that waited for it only
+    /// are released.
     #[inline]
-    pub(crate) fn end_change(&self, epoch: u64, error: Option<i32>) {
+    pub(crate) fn end_change(&self, epoch: u64, change: Change, done: u64, error: Option<i32>) {
         let mut state = lock(&self.state);
+        if change.durable && (error.is_some() || state.failed.is_some()) {
+            state.doubt.note(change.reach);
+        }
+        state.cursor.changed(change.reach, done, error.is_none(), change.is_write);
         let at = state.open.iter().position(|&(e, _)| e == epoch).expect("begin_change made this epoch");
         state.open[at].1 -= 1;
         if state.open[at].1 == 0 {
@@ -251,6 +290,7 @@ impl Inode {
         if let Some(code) = state.failed {
             return Sync::Failed(SyncFailed { code });
         }
+        state.doubt.sync_begins();
         if state.open.is_empty() {
             return Sync::Go;
         }
@@ -259,6 +299,21 @@ impl Inode {
         let (mailbox, readiness) = (mailbox.clone(), readiness.clone());
         state.waiting.push(Waiting { up_to, failed: None, token, mailbox, readiness });
         Sync::Wait
+    }
+
+    /// A sync that had begun is over, or will not run after all.
+    pub(crate) fn end_sync(&self, ok: bool) {
+        lock(&self.state).doubt.sync_ends(ok);
+    }
+
+    /// What no sync has confirmed.
+    pub(crate) fn in_doubt(&self) -> InDoubt {
+        lock(&self.state).doubt.all()
+    }
+
+    /// The place where appends go.
+    pub(crate) fn with_cursor<T>(&self, f: impl FnOnce(&mut Cursor) -> T) -> T {
+        f(&mut lock(&self.state).cursor)
     }
 
     /// A waiting sync is given up. False if it has been released already: its letter is on the way.
@@ -324,6 +379,13 @@ pub(crate) fn attach(file: &FileHandle) {
     Inode::of(file);
 }
 
+/// The bytes in doubt of a file whose sync, or a durable write, has failed; `None` if none has. It grows as long as the file is written
+/// to: no later sync succeeds.
+pub fn in_doubt(file: &FileHandle) -> Option<InDoubt> {
+    let inode = Inode::of(file);
+    inode.failed().map(|_| inode.in_doubt())
+}
+
 /// True if `code`, answered to this operation, means that data thought to be on its way to the disk may be lost.
 ///
 /// Codes that the call answers before it begins (bad arguments, a file that cannot be synced) lose nothing. `ENOSPC` may come from
@@ -366,6 +428,8 @@ mod tests {
         fn subscribe(&self, _: Waker) {}
     }
 
+    const CHANGE: Change = Change { reach: Reach::Nothing, is_write: false, durable: false };
+
     fn fixture() -> (Arc<Inode>, Arc<Mailbox>, Arc<dyn Readiness>) {
         (Inode::shared(None), Arc::default(), Arc::new(Quiet))
     }
@@ -374,16 +438,16 @@ mod tests {
     fn a_sync_waits_for_earlier_changes_only() {
         let (inode, mailbox, readiness) = fixture();
         let sync = |slot| Token::new(slot, 1);
-        let a = inode.begin_change();
-        let b = inode.begin_change();
+        let a = inode.begin_change(CHANGE);
+        let b = inode.begin_change(CHANGE);
         assert_eq!(inode.begin_sync(sync(1), &mailbox, &readiness), Sync::Wait);
-        let c = inode.begin_change();
+        let c = inode.begin_change(CHANGE);
         assert_eq!(inode.begin_sync(sync(2), &mailbox, &readiness), Sync::Wait);
-        inode.end_change(b, None);
+        inode.end_change(b, CHANGE, 0, None);
         assert_eq!(mailbox.take(), None);
-        inode.end_change(a, None);
+        inode.end_change(a, CHANGE, 0, None);
         assert_eq!(mailbox.take(), Some((sync(1), None)), "the later change is not its business");
-        inode.end_change(c, None);
+        inode.end_change(c, CHANGE, 0, None);
         assert_eq!(mailbox.take(), Some((sync(2), None)));
         assert_eq!(mailbox.take(), None);
         assert_eq!(inode.begin_sync(sync(3), &mailbox, &readiness), Sync::Go);
@@ -392,11 +456,11 @@ mod tests {
     #[test]
     fn a_covered_write_that_fails_fails_the_sync() {
         let (inode, mailbox, readiness) = fixture();
-        let a = inode.begin_change();
-        let b = inode.begin_change();
+        let a = inode.begin_change(CHANGE);
+        let b = inode.begin_change(CHANGE);
         assert_eq!(inode.begin_sync(Token::new(1, 1), &mailbox, &readiness), Sync::Wait);
-        inode.end_change(a, Some(errno::ENOSPC));
-        inode.end_change(b, None);
+        inode.end_change(a, CHANGE, 0, Some(errno::ENOSPC));
+        inode.end_change(b, CHANGE, 0, None);
         assert_eq!(mailbox.take(), Some((Token::new(1, 1), Some(errno::ENOSPC))));
         assert_eq!(inode.failed(), None, "the writer was told; nothing is lost unseen");
     }
@@ -404,13 +468,13 @@ mod tests {
     #[test]
     fn a_later_epoch_may_finish_first() {
         let (inode, mailbox, readiness) = fixture();
-        let a = inode.begin_change();
+        let a = inode.begin_change(CHANGE);
         assert_eq!(inode.begin_sync(Token::new(1, 1), &mailbox, &readiness), Sync::Wait);
-        let b = inode.begin_change();
+        let b = inode.begin_change(CHANGE);
         assert_eq!(inode.begin_sync(Token::new(2, 1), &mailbox, &readiness), Sync::Wait);
-        inode.end_change(b, Some(errno::EIO));
+        inode.end_change(b, CHANGE, 0, Some(errno::EIO));
         assert_eq!(mailbox.take(), None, "the second sync covers the first change as well");
-        inode.end_change(a, None);
+        inode.end_change(a, CHANGE, 0, None);
         let mut released = [mailbox.take().unwrap(), mailbox.take().unwrap()];
         released.sort();
         assert_eq!(released, [(Token::new(1, 1), None), (Token::new(2, 1), Some(errno::EIO))]);

@@ -1,7 +1,7 @@
 //! Keeps a sync behind the writes it covers and remembers what a failure means. All of it is per inode, see `inode.rs`; nothing
 //! is ever linked in the kernel, where a short write would break the chain (turso#4291).
 
-use crate::inode::{Inode, Mailbox, Sync, SyncFailed, loses_data};
+use crate::inode::{Change, Inode, Mailbox, Sync, SyncFailed, loses_data};
 use io_core::{Op, Readiness, RwFlags, Token};
 use std::sync::Arc;
 
@@ -24,7 +24,7 @@ pub(crate) fn admit(op: &Op, token: Token, mailbox: &Arc<Mailbox>, readiness: &A
                 return Admission::Failed(failed);
             }
         }
-        return Admission::Go(Some(inode.begin_change()));
+        return Admission::Go(Some(inode.begin_change(Change::of(op))));
     }
     let Some(file) = op.file().filter(|_| op.kind().is_sync()) else { return Admission::Go(None) };
     match Inode::of(file).begin_sync(token, mailbox, readiness) {
@@ -43,7 +43,7 @@ pub(crate) fn answered(op: &Op, epoch: Option<u64>, code: Option<i32>) -> Result
         if code.is_some_and(|code| loses_data(op.kind(), op.flags(), code)) {
             inode.fail(code.unwrap_or_default());
         }
-        inode.end_change(epoch, code);
+        inode.end_change(epoch, Change::of(op), op.done(), code);
         return match inode.failed() {
             Some(failed) if code.is_none() && op.flags().contains(RwFlags::DSYNC) => Err(failed),
             _ => Ok(()),
@@ -51,6 +51,7 @@ pub(crate) fn answered(op: &Op, epoch: Option<u64>, code: Option<i32>) -> Result
     }
     let Some(file) = op.file().filter(|_| op.kind().is_sync()) else { return Ok(()) };
     let inode = Inode::of(file);
+    inode.end_sync(code.is_none());
     match code {
         Some(code) if loses_data(op.kind(), op.flags(), code) => inode.fail(code),
         Some(_) => {}
@@ -59,13 +60,21 @@ pub(crate) fn answered(op: &Op, epoch: Option<u64>, code: Option<i32>) -> Result
     Ok(())
 }
 
+/// A sync that was admitted is answered without having run.
+#[cold]
+pub(crate) fn never_ran(op: &Op) {
+    if let Some(file) = op.file().filter(|_| op.kind().is_sync()) {
+        Inode::of(file).end_sync(false);
+    }
+}
+
 /// The operation will never be answered: nobody can say what became of its data.
 pub(crate) fn lost(op: &Op, epoch: Option<u64>) {
     let code = io_core::errno::EIO;
     if let (Some(file), Some(epoch)) = (op.changes(), epoch) {
         let inode = Inode::of(file);
         inode.fail(code);
-        inode.end_change(epoch, Some(code));
+        inode.end_change(epoch, Change::of(op), 0, Some(code));
     } else if let Some(file) = op.file().filter(|_| op.kind().is_sync()) {
         Inode::of(file).fail(code);
     }

@@ -8,12 +8,12 @@ use std::{io, path::Path};
 
 impl Op {
     fn of_file(what: What, file: &FileHandle) -> Op {
-        Op { what, file: Some(file.clone()), buf: None, extra: None }
+        Op { what, file: Some(file.clone()), buf: None, extra: None, done: 0 }
     }
 
     fn of_path(what: What, path: impl AsRef<Path>) -> io::Result<Op> {
         let extra = Extra { path: Some(OpPath::new(path)?), ..Extra::default() };
-        Ok(Op { what, file: None, buf: None, extra: Some(Box::new(extra)) })
+        Ok(Op { what, file: None, buf: None, extra: Some(Box::new(extra)), done: 0 })
     }
 
     /// Reads into the buffer's capacity at `offset`.
@@ -24,6 +24,7 @@ impl Op {
             file: Some(file.clone()),
             buf: Some(AnyBuf::reading(buf)),
             extra: None,
+            done: 0,
         }
     }
 
@@ -35,6 +36,7 @@ impl Op {
             file: Some(file.clone()),
             buf: Some(AnyBuf::writing(buf)),
             extra: None,
+            done: 0,
         }
     }
 
@@ -46,6 +48,7 @@ impl Op {
             file: Some(file.clone()),
             buf: Some(AnyBuf::reading(Many(bufs))),
             extra: Some(Box::new(Extra { pieces, ..Extra::default() })),
+            done: 0,
         }
     }
 
@@ -57,6 +60,7 @@ impl Op {
             file: Some(file.clone()),
             buf: Some(AnyBuf::writing(Many(bufs))),
             extra: Some(Box::new(Extra { pieces, ..Extra::default() })),
+            done: 0,
         }
     }
 
@@ -162,7 +166,7 @@ impl Op {
         if !file.is_unique() {
             return Err(file);
         }
-        Ok(Op { what: What::Close, file: Some(file), buf: None, extra: None })
+        Ok(Op { what: What::Close, file: Some(file), buf: None, extra: None, done: 0 })
     }
 
     /// Metadata of an open file; answers [`Output::Metadata`](crate::Output::Metadata).

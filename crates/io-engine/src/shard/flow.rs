@@ -51,6 +51,14 @@ enum State {
     Over,
 }
 
+impl Shards {
+    /// An operation that is refused before it begins: its answer is this error, and `make` gets the buffer out as ever.
+    pub fn refused<T>(&self, op: Op, error: io::Error, make: fn(Answer) -> T) -> Operation<T> {
+        let state = State::Yielded(Answer { op: Some(op), result: Err(error) });
+        Operation { flow: Flow { weight: Weight::default(), shards: self.clone(), state }, make }
+    }
+}
+
 impl<T> Operation<T> {
     pub(crate) fn new(shards: Shards, op: Op, make: fn(Answer) -> T) -> Operation<T> {
         Operation { flow: Flow { weight: Weight::of(&op), shards, state: State::New(op) }, make }
