@@ -113,9 +113,11 @@ pub(crate) struct CopyArgs {
 ///
 /// A closed loop: --qd operations are kept going until the time is over or --ops of them are done. Buffered reads read the range
 /// once before they start. A workload that writes makes its file if there is none (zero-written and synced, with a mark
-/// FILE.ready beside it) and refuses a file with content that it did not make.
+/// FILE.ready beside it) and refuses a file with content that it did not make. What was read last is compared with what the file
+/// holds, outside the timed part; mixed reads some blocks more for that.
 ///
-/// --runtime local is the event loop with a listener on one thread. Runtimes other than local come with the futures facade.
+/// --front shard runs --qd futures on a file system: on the calling thread (--runtime local), there on a ring of its own (localfs),
+/// or as tasks of tokio or smol with --workers threads. --front loop is the event loop with a listener on the calling thread.
 #[derive(Debug, Args)]
 #[command(after_help = "\
 Examples:
@@ -123,6 +125,8 @@ Examples:
   iofs bench --file data --size 256m --op seqread --bs 128k --qd 8
   iofs bench --file wal --size 64m --op wal-append --qd 16 --json
   iofs bench --file data --driver aio --direct 1 --ops 10000
+  iofs bench --file data --qd 32 --runtime tokio --workers 4
+  iofs bench --file data --qd 32 --front loop   the same without futures
 
 JSON: peer, ops, seconds, iops, mibs, p50, p99, p999 (microseconds), user, sys (seconds),
 csw (context switches), rss_kib, cpu_us_op, csw_op, busy (CPU seconds of the whole machine),
@@ -155,13 +159,13 @@ pub(crate) struct BenchArgs {
     /// Stop after so many operations instead of after --seconds
     #[arg(long, value_parser = clap::value_parser!(u64).range(1..))]
     pub(crate) ops: Option<u64>,
-    /// Worker threads of a runtime that has some; local has none
+    /// Worker threads of tokio or smol; local and localfs have none
     #[arg(long, default_value_t = 2)]
     pub(crate) workers: u32,
     /// The log of wal-append: zero-written and synced, growing from nothing, or allocated but never written
     #[arg(long, value_enum, default_value_t = Wal::Prealloc)]
     pub(crate) wal: Wal,
-    /// 1: appenders share a commit (unsupported by the local runtime)
+    /// 1: appenders share a commit (unsupported: there is no log yet)
     #[arg(long, default_value_t = 0, value_parser = clap::value_parser!(u8).range(0..=1))]
     pub(crate) group: u8,
     /// auto, uring, aio or threadpool
@@ -170,6 +174,9 @@ pub(crate) struct BenchArgs {
     /// What the workload runs on
     #[arg(long, value_enum, default_value_t = Runtime::Local)]
     pub(crate) runtime: Runtime,
+    /// How it reaches the driver
+    #[arg(long, value_enum, default_value_t = Front::Shard)]
+    pub(crate) front: Front,
     /// Write into a file with content that this command did not make
     #[arg(long)]
     pub(crate) overwrite: bool,
@@ -186,6 +193,10 @@ pub(crate) enum BenchOp {
     Seqread,
     /// Writes at random offsets
     Randwrite,
+    /// Writes in order
+    Seqwrite,
+    /// Reads and writes at random offsets, seven to three
+    Mixed,
     /// Write behind the last one, then fdatasync
     WalAppend,
 }
@@ -202,14 +213,24 @@ pub(crate) enum Wal {
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
 pub(crate) enum Runtime {
-    /// The event loop on one thread
+    /// A file system's block_on, on one thread
     Local,
-    /// Comes with the futures facade
+    /// The same with a file system for that thread alone
     Localfs,
-    /// Comes with the futures facade
+    /// Tasks of tokio
     Tokio,
-    /// Comes with the futures facade
+    /// Tasks of smol
     Smol,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub(crate) enum Front {
+    /// Futures: who polls submits and reaps
+    Shard,
+    /// The event loop and a listener; with --runtime local
+    Loop,
+    /// Unsupported as yet
+    Callback,
 }
 
 fn seconds(text: &str) -> Result<f64, String> {

@@ -25,7 +25,7 @@ pub(crate) struct Ground {
 
 pub(crate) fn prepare(args: &BenchArgs) -> Result<Ground, Failure> {
     let path = &args.file;
-    let writes = matches!(args.op, BenchOp::Randwrite | BenchOp::WalAppend);
+    let writes = !matches!(args.op, BenchOp::Randread | BenchOp::Seqread);
     if writes {
         make(args)?;
     }

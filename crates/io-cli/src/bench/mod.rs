@@ -1,24 +1,26 @@
 //! `iofs bench`: one workload, one line of figures.
 //!
-//! [`ground`] opens or makes the file; the load runs on an event loop; the line is the one that the harness of peer benchmarks
-//! prints, so that rows of the two can stand in one table.
+//! [`ground`] opens or makes the file; the load runs on the facade, or on an event loop; the line is the one that the harness of
+//! peer benchmarks prints, so that rows of the two can stand in one table.
 
 mod ground;
 
 use crate::{
-    args::{BenchArgs, BenchOp, Runtime},
+    args::{self, BenchArgs, BenchOp, Front},
     exit::Failure,
-    load::{self, Compare, Content, Load, Outcome, Until, Work},
+    load::{self, Check, Compare, Content, Engine, Load, Outcome, Runtime, Until, Work},
     output, pick, rusage, size,
 };
-use io_fs::Arena;
+use io_fs::{Arena, DriverName};
 use serde::Serialize;
-use std::{sync::Arc, time::Duration};
+use std::{io, num::NonZero, sync::Arc, time::Duration};
 
 /// Most operations kept going: the deepest loop there is.
 const DEPTH_MAX: u32 = 32_768;
 /// Most memory for buffers.
 const MEMORY_MAX: u64 = 1 << 30;
+/// Most threads of a runtime.
+const WORKERS_MAX: u32 = 1024;
 
 /// The names are the harness's: times in microseconds, `csw` context switches, `busy` CPU seconds of the whole machine.
 #[derive(Debug, Serialize)]
@@ -55,18 +57,19 @@ pub(crate) fn run(args: &BenchArgs) -> Result<(), Failure> {
         BenchOp::Randread => Work::RandRead,
         BenchOp::Seqread => Work::SeqRead,
         BenchOp::Randwrite => Work::RandWrite,
+        BenchOp::Seqwrite => Work::SeqWrite,
+        BenchOp::Mixed => Work::Mixed,
         BenchOp::WalAppend => Work::WalAppend,
     };
-    let driver = pick::make(pick::one(Some(&args.driver))?, args.qd)?;
-    let name = driver.name();
+    // Before a file is made: what cannot run leaves none.
+    let contender = Contender::new(args)?;
     let ground = ground::prepare(args)?;
-    let content = match work.is_write() {
-        true => Content::Ignored,
-        false => Content::LastChecked(Arc::new(Compare::new(ground.plain.clone()))),
-    };
+    let check: Arc<dyn Check> = Arc::new(Compare::new(ground.plain));
     let load = Load {
         work,
         file: ground.file,
+        path: args.file.clone(),
+        direct: args.direct == 1,
         bs: args.bs as usize,
         blocks: args.size / args.bs,
         lanes: args.qd,
@@ -75,11 +78,19 @@ pub(crate) fn run(args: &BenchArgs) -> Result<(), Failure> {
             Some(ops) => Until { time: Duration::MAX, ops },
             None => Until { time: Duration::from_secs_f64(args.seconds), ops: u64::MAX },
         },
-        content,
+        content: if work.is_write() { Content::Ignored } else { Content::LastChecked(check.clone()) },
         arena: Arena::new(args.qd, args.bs as usize),
     };
-    let outcome = load::run_on_loop(driver, &load)?;
-    judge(args, &load, &outcome)?;
+    let outcome = contender.run(&load).map_err(|error| Failure::work(format!("{}: {error}", args.file.display())))?;
+    judge(args, &outcome, !work.is_write())?;
+    if work == Work::Mixed {
+        // Nobody knows which write came last while they go on.
+        let until = Until { time: Duration::MAX, ops: u64::from(args.qd) };
+        let again = Load { work: Work::RandRead, content: Content::Checked(check), until, ..load };
+        let read = contender.run(&again).map_err(|error| Failure::work(format!("{}: {error}", args.file.display())))?;
+        judge(args, &read, true)?;
+    }
+    let name = contender.driver();
     let line = line(args, &outcome);
     if args.json {
         return output::print_json(&line);
@@ -90,12 +101,51 @@ pub(crate) fn run(args: &BenchArgs) -> Result<(), Failure> {
     ))
 }
 
+/// Who does the work.
+enum Contender {
+    Facade(Engine),
+    /// A driver is made for each run.
+    Loop(DriverName, u32),
+}
+
+impl Contender {
+    fn new(args: &BenchArgs) -> Result<Contender, Failure> {
+        let driver = pick::one(Some(&args.driver))?;
+        if args.front == Front::Loop {
+            return Ok(Contender::Loop(pick::make(driver, args.qd)?.name(), args.qd));
+        }
+        let workers = NonZero::new(args.workers).ok_or_else(|| Failure::usage("--workers 0 leaves nobody to work"))?;
+        let runtime = match args.runtime {
+            args::Runtime::Local => Runtime::Local,
+            args::Runtime::Localfs => Runtime::LocalFs,
+            args::Runtime::Tokio => Runtime::Tokio(workers),
+            args::Runtime::Smol => Runtime::Smol(workers),
+        };
+        Ok(Contender::Facade(Engine::new(runtime, driver, args.qd)?))
+    }
+
+    fn driver(&self) -> DriverName {
+        match self {
+            Contender::Facade(engine) => engine.driver(),
+            Contender::Loop(name, _) => *name,
+        }
+    }
+
+    fn run(&self, load: &Load) -> io::Result<Outcome> {
+        match self {
+            Contender::Facade(engine) => engine.run(load),
+            Contender::Loop(name, depth) => Ok(load::run_on_loop(pick::make(Some(*name), *depth)?, load)?),
+        }
+    }
+}
+
 /// What this build cannot do is said in the harness's way, too.
 fn supported(args: &BenchArgs) -> Result<(), Failure> {
-    let why = match (args.runtime, args.group) {
-        (Runtime::Local, 0) => return Ok(()),
-        (Runtime::Local, _) => "--group 1 needs a log with a shared commit, which there is none of yet",
-        _ => "runtimes other than local come with the futures facade",
+    let why = match (args.front, args.runtime, args.group) {
+        (_, _, 1) => "--group 1 needs a log with a shared commit, which there is none of yet",
+        (Front::Callback, _, _) => "--front callback comes with callbacks, which there are none of yet",
+        (Front::Loop, args::Runtime::Local, _) | (Front::Shard, _, _) => return Ok(()),
+        (Front::Loop, _, _) => "--front loop is an event loop on the calling thread: --runtime local",
     };
     if args.json {
         output::print_json(&Unsupported { unsupported: why })?;
@@ -107,6 +157,9 @@ fn in_range(args: &BenchArgs) -> Result<(), Failure> {
     let (bs, qd) = (args.bs, args.qd);
     if qd == 0 || qd > DEPTH_MAX {
         return Err(Failure::usage(format!("--qd {qd} is out of range; 1 to {DEPTH_MAX}")));
+    }
+    if args.workers > WORKERS_MAX {
+        return Err(Failure::usage(format!("--workers {} is out of range; 1 to {WORKERS_MAX}", args.workers)));
     }
     if bs > args.size {
         return Err(Failure::usage(format!("--bs {bs} is larger than --size {}", args.size)));
@@ -121,7 +174,7 @@ fn in_range(args: &BenchArgs) -> Result<(), Failure> {
     Ok(())
 }
 
-fn judge(args: &BenchArgs, load: &Load, outcome: &Outcome) -> Result<(), Failure> {
+fn judge(args: &BenchArgs, outcome: &Outcome, has_read: bool) -> Result<(), Failure> {
     let file = args.file.display();
     if let Some(error) = &outcome.error {
         return Err(Failure::work(format!("{file}: {} operations failed, the first: {error}", outcome.errors)));
@@ -129,7 +182,7 @@ fn judge(args: &BenchArgs, load: &Load, outcome: &Outcome) -> Result<(), Failure
     if let Some(at) = outcome.wrong {
         return Err(Failure::work(format!("{file}: what was read at byte {at} is not what the file holds")));
     }
-    if !load.work.is_write() && outcome.checked == 0 {
+    if has_read && outcome.checked == 0 {
         return Err(Failure::work(format!("{file}: nothing of what was read could be verified")));
     }
     Ok(())

@@ -38,6 +38,7 @@ pub(crate) fn name_of(work: Work) -> &'static str {
         Work::SeqRead => "seqread",
         Work::RandWrite => "randwrite",
         Work::SeqWrite => "seqwrite",
+        Work::Mixed => "mixed",
         Work::WalAppend => "wal-append",
     }
 }

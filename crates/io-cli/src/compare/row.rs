@@ -106,19 +106,20 @@ impl Track {
         let failed = |error: io::Error| Failure::work(format!("{row}: {error}"));
         match row.work {
             Work::RandRead | Work::SeqRead => self.read(row).map_err(failed),
-            Work::RandWrite | Work::SeqWrite => self.write(row).map_err(failed),
+            Work::RandWrite | Work::SeqWrite | Work::Mixed => self.write(row).map_err(failed),
             Work::WalAppend => self.append(row).map_err(failed),
         }
     }
 
     fn read(&self, row: &Row) -> io::Result<Result<Measured, Unavailable>> {
-        let file = self.file_to_read(row.direct).expect("the plan has no rows that the ground does not allow");
+        let found = self.file_to_read(row.direct);
+        let (path, file) = found.expect("the plan has no rows that the ground does not allow");
         let size = self.ground.size;
         if !row.direct {
             load::warm(file, size)?;
         }
         let bs = block_size(row.work, size);
-        let mut load = self.load(row, file, bs, size / bs, Content::LastChecked(self.check.clone()));
+        let mut load = self.load(row, path, file, bs, size / bs, Content::LastChecked(self.check.clone()));
         let timed = match run(row.contender, &load)? {
             Ok(outcome) => outcome,
             Err(unavailable) => return Ok(Err(unavailable)),
@@ -143,8 +144,8 @@ impl Track {
         };
         let file = if row.direct { self.direct.as_ref().expect("planned") } else { &place.buffered };
         let bs = block_size(row.work, place.len);
-        let load = self.load(row, file, bs, place.len / bs, Content::Stamped(pages.clone()));
-        let measured = self.write_and_read_back(row, &load, pages, place.scratch.path())?;
+        let load = self.load(row, place.scratch.path(), file, bs, place.len / bs, Content::Stamped(pages.clone()));
+        let measured = self.write_and_read_back(row, &load, pages)?;
         // What is dirty now, in the page cache or in the device's own, would be written back during the next row.
         files::std_file(file).sync_all()?;
         Ok(measured)
@@ -156,23 +157,18 @@ impl Track {
         let options = if row.direct { OpenOptions::READ_WRITE.direct() } else { OpenOptions::READ_WRITE };
         let file = io_fs::open(log.path(), options)?;
         let pages = Arc::new(Pages::empty(place.log_len));
-        let load = self.load(row, &file, SECTOR, place.log_len / SECTOR, Content::Stamped(pages.clone()));
-        self.write_and_read_back(row, &load, &pages, log.path())
+        let content = Content::Stamped(pages.clone());
+        let load = self.load(row, log.path(), &file, SECTOR, place.log_len / SECTOR, content);
+        self.write_and_read_back(row, &load, &pages)
     }
 
-    fn write_and_read_back(
-        &self,
-        row: &Row,
-        load: &Load,
-        pages: &Pages,
-        path: &Path,
-    ) -> io::Result<Result<Measured, Unavailable>> {
+    fn write_and_read_back(&self, row: &Row, load: &Load, pages: &Pages) -> io::Result<Result<Measured, Unavailable>> {
         pages.begin_row();
         let outcome = match run(row.contender, load)? {
             Ok(outcome) => outcome,
             Err(unavailable) => return Ok(Err(unavailable)),
         };
-        let found = pages.read_back(path, COMPARED)?;
+        let found = pages.read_back(&load.path, COMPARED)?;
         let errors = outcome.errors;
         let error = outcome.error.as_ref().map(ToString::to_string);
         Ok(Ok(self.measured(outcome, errors, error, found.bytes, found.wrong)))
@@ -192,20 +188,22 @@ impl Track {
         Measured { outcome, errors, verified: compared > 0 && wrong.is_none(), note: wrong_note.or(error_note) }
     }
 
-    fn file_to_read(&self, direct: bool) -> Option<&FileHandle> {
-        match (&self.ground.file, direct) {
-            (Some(file), false) => Some(&file.buffered),
-            (Some(file), true) => file.direct.as_ref(),
-            (None, false) => self.ground.scratch.as_ref().map(|place| &place.buffered),
-            (None, true) => self.direct.as_ref(),
-        }
+    fn file_to_read(&self, direct: bool) -> Option<(&Path, &FileHandle)> {
+        let (path, buffered, past) = match (&self.ground.file, &self.ground.scratch) {
+            (Some(file), _) => (file.path.as_path(), &file.buffered, &file.direct),
+            (None, Some(place)) => (place.scratch.path(), &place.buffered, &self.direct),
+            (None, None) => return None,
+        };
+        Some((path, if direct { past.as_ref()? } else { buffered }))
     }
 
-    fn load(&self, row: &Row, file: &FileHandle, bs: u64, blocks: u64, content: Content) -> Load {
+    fn load(&self, row: &Row, path: &Path, file: &FileHandle, bs: u64, blocks: u64, content: Content) -> Load {
         let arena = if bs <= SECTOR { &self.small } else { &self.large };
         Load {
             work: row.work,
             file: file.clone(),
+            path: path.to_owned(),
+            direct: row.direct,
             bs: bs as usize,
             blocks,
             lanes: row.qd,

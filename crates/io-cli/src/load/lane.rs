@@ -20,6 +20,8 @@ pub(crate) struct Lane {
     pub(crate) offset: u64,
     /// When it began, in ticks.
     pub(crate) started: u64,
+    /// Whether it writes.
+    pub(crate) writes: bool,
     random: u64,
     claim: Option<Claim>,
 }
@@ -27,7 +29,7 @@ pub(crate) struct Lane {
 impl Lane {
     pub(crate) fn new(load: &Load, id: u32) -> Lane {
         let random = scramble(load.seed ^ scramble(u64::from(id) + 1)).max(1);
-        Lane { id, offset: 0, started: 0, random, claim: None }
+        Lane { id, offset: 0, started: 0, writes: load.work.is_write(), random, claim: None }
     }
 
     /// Prepares the lane's buffer: what it writes, stamps aside.
@@ -44,6 +46,9 @@ impl Lane {
             return false;
         }
         self.offset = self.choose(load, shared);
+        if load.work == Work::Mixed {
+            self.writes = self.random() % 10 < 3;
+        }
         if let Content::Stamped(pages) = &load.content {
             let claim = loop {
                 if let Some(claim) = pages.claim(self.offset) {
@@ -70,7 +75,7 @@ impl Lane {
     #[inline]
     fn choose(&mut self, load: &Load, shared: &Shared) -> u64 {
         let block = match load.work {
-            Work::RandRead | Work::RandWrite => {
+            Work::RandRead | Work::RandWrite | Work::Mixed => {
                 // The upper half of a random number, scaled to the number of blocks.
                 let random = u128::from(self.random());
                 ((random * u128::from(load.blocks)) >> 64) as u64

@@ -145,7 +145,7 @@ impl Lanes<'_> {
         }
         lane.started = now;
         let key = id as AIOKey;
-        let submission = if load.work.is_write() {
+        let submission = if lane.writes {
             AIO::write(key, &load.file, buf, lane.offset).into_any()
         } else {
             AIO::read(key, &load.file, buf.slice(..load.bs), lane.offset).into_any()

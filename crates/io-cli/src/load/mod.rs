@@ -1,11 +1,12 @@
 //! One workload on one file: what is done, by whom, and what came of it.
 //!
 //! A *load* keeps a number of *lanes* going. Each lane has one buffer and one operation in flight; when it ends the lane takes
-//! the next offset, until the time or the operations are used up. [`listener`] runs the lanes below an event loop, all on one
-//! thread; [`threads`] runs each on a thread of its own with the blocking calls of `std`. Both choose offsets, stamp what they
-//! write, and count, with the same code.
+//! the next offset, until the time or the operations are used up. [`facade`] runs the lanes as futures on a file system, with or
+//! without a runtime; [`listener`] runs them below an event loop, all on one thread; [`threads`] runs each on a thread of its own
+//! with the blocking calls of `std`. All choose offsets, stamp what they write, and count, with the same code.
 
 mod content;
+mod facade;
 mod lane;
 mod listener;
 mod meter;
@@ -14,14 +15,15 @@ mod record;
 mod threads;
 
 pub(crate) use content::{Check, Compare};
+pub(crate) use facade::{Engine, Runtime};
 pub(crate) use listener::run as run_on_loop;
 pub(crate) use pages::Pages;
 pub(crate) use record::Outcome;
 pub(crate) use threads::run as run_on_threads;
 
 use crate::files;
-use io_fs::{Arena, FileHandle};
-use std::{io, sync::Arc, time::Duration};
+use io_fs::{Arena, FileHandle, OpenOptions};
+use std::{io, path::PathBuf, sync::Arc, time::Duration};
 
 /// What each operation of a load does.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -34,17 +36,20 @@ pub(crate) enum Work {
     RandWrite,
     /// Writes the next block.
     SeqWrite,
+    /// Reads or, three times out of ten, writes a block at a random place.
+    Mixed,
     /// Writes the next block, then fdatasync: one operation.
     WalAppend,
 }
 
 impl Work {
+    /// True if some of its operations write.
     pub(crate) fn is_write(self) -> bool {
-        matches!(self, Work::RandWrite | Work::SeqWrite | Work::WalAppend)
+        matches!(self, Work::RandWrite | Work::SeqWrite | Work::Mixed | Work::WalAppend)
     }
 
     pub(crate) fn is_random(self) -> bool {
-        matches!(self, Work::RandRead | Work::RandWrite)
+        matches!(self, Work::RandRead | Work::RandWrite | Work::Mixed)
     }
 }
 
@@ -69,10 +74,14 @@ pub(crate) enum Content {
 }
 
 /// A workload, ready to be run.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub(crate) struct Load {
     pub(crate) work: Work,
+    /// The file, open.
     pub(crate) file: FileHandle,
+    /// The same file, for those who open it themselves.
+    pub(crate) path: PathBuf,
+    pub(crate) direct: bool,
     /// Bytes per operation.
     pub(crate) bs: usize,
     /// The file is used from its start, so many blocks of it.
@@ -84,6 +93,15 @@ pub(crate) struct Load {
     pub(crate) content: Content,
     /// Where the buffers come from: at least as many as lanes, of at least `bs` bytes.
     pub(crate) arena: Arena,
+}
+
+impl Load {
+    /// How the file is opened.
+    fn options(&self) -> OpenOptions {
+        let mut options = if self.work.is_write() { OpenOptions::READ_WRITE } else { OpenOptions::READ };
+        options.direct = self.direct;
+        options
+    }
 }
 
 /// Reads the first `len` bytes once, so that a buffered read finds them in memory.
@@ -120,7 +138,9 @@ mod tests {
         let until = Until { time: Duration::MAX, ops: 400 };
         let content = content(pages.clone());
         let arena = Arena::new(lanes, bs);
-        (Load { work, file, bs, blocks: LEN / bs as u64, lanes, seed: 7, until, content, arena }, pages)
+        let path = dir.join("f");
+        let blocks = LEN / bs as u64;
+        (Load { work, file, path, direct: false, bs, blocks, lanes, seed: 7, until, content, arena }, pages)
     }
 
     /// On threads, and on every driver that runs here.

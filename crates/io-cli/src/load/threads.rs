@@ -94,7 +94,7 @@ impl<'a> Worker<'a> {
             }
             now = self.recorder.done(now);
             self.last = Some(self.lane.offset);
-            if !load.work.is_write() {
+            if !self.lane.writes {
                 self.recorder.check(load, self.lane.offset, &self.buf);
             }
             if now >= deadline {
@@ -105,17 +105,12 @@ impl<'a> Worker<'a> {
 
     fn operate(&mut self) -> io::Result<()> {
         let (file, offset) = (files::std_file(&self.load.file), self.lane.offset);
-        match self.load.work {
-            Work::RandRead | Work::SeqRead => {
-                let n = files::read_full_at(file, &mut self.buf, offset)?;
-                if n == self.load.bs { Ok(()) } else { Err(io::ErrorKind::UnexpectedEof.into()) }
-            }
-            Work::RandWrite | Work::SeqWrite => files::write_full_at(file, &self.buf, offset),
-            Work::WalAppend => {
-                files::write_full_at(file, &self.buf, offset)?;
-                file.sync_data()
-            }
+        if !self.lane.writes {
+            let n = files::read_full_at(file, &mut self.buf, offset)?;
+            return if n == self.load.bs { Ok(()) } else { Err(io::ErrorKind::UnexpectedEof.into()) };
         }
+        files::write_full_at(file, &self.buf, offset)?;
+        if self.load.work == Work::WalAppend { file.sync_data() } else { Ok(()) }
     }
 
     fn end(mut self) -> Recorder {

@@ -42,15 +42,26 @@ impl Line {
     }
 }
 
+/// What is done, and to which file.
+const OPS: [(&str, &str); 6] = [
+    ("randread", "data"),
+    ("seqread", "data"),
+    ("randwrite", "own"),
+    ("seqwrite", "own"),
+    ("mixed", "own"),
+    ("wal-append", "log"),
+];
+
 #[test]
 fn the_line_of_the_harness_for_every_driver_and_operation() {
     let here = dir();
     fs::write(here.path().join("data"), bytes(4 << 20)).unwrap();
     for driver in drivers("bench every driver") {
-        for (op, file) in [("randread", "data"), ("seqread", "data"), ("randwrite", "own"), ("wal-append", "log")] {
-            for (qd, bs) in [("1", "4k"), ("32", "4k"), ("8", "64k")] {
+        for (op, file) in OPS {
+            for (front, (qd, bs)) in [("shard", ("1", "4k")), ("shard", ("32", "4k")), ("loop", ("8", "64k"))] {
                 let mut args = vec!["bench", "--json", "--runtime", "local", "--file", file, "--size", "4m"];
                 args.extend(["--op", op, "--qd", qd, "--bs", bs, "--driver", driver, "--seconds", "0.02"]);
+                args.extend(["--front", front]);
                 args.extend(["--direct", "0", "--seed", "3", "--workers", "2", "--wal", "prealloc", "--group", "0"]);
                 let line: Line = iofs(here.path(), &args).ok().json();
                 line.makes_sense();
@@ -63,18 +74,45 @@ fn the_line_of_the_harness_for_every_driver_and_operation() {
 }
 
 #[test]
-fn direct_where_the_file_system_takes_it() {
+fn every_runtime_on_every_driver() {
     let here = dir();
     fs::write(here.path().join("data"), bytes(1 << 20)).unwrap();
-    let args = ["bench", "--json", "--file", "data", "--size", "1m", "--direct", "1", "--seconds", "0.02", "--qd", "4"];
-    let ran = iofs(here.path(), args);
-    if ran.code == Some(2) {
-        ran.refused("refuses O_DIRECT");
-        return crate::support::skip("bench --direct", "the file system of the build refuses O_DIRECT");
+    let mut direct = true;
+    for driver in drivers("bench on every runtime") {
+        for runtime in ["local", "localfs", "tokio", "smol"] {
+            for (op, file) in OPS {
+                for (past_cache, qd, ops) in [("0", "1", "50"), ("0", "16", "200"), ("1", "8", "100")] {
+                    if past_cache == "1" && !direct {
+                        continue;
+                    }
+                    let mut args = vec!["bench", "--json", "--file", file, "--size", "1m", "--op", op, "--ops", ops];
+                    args.extend(["--runtime", runtime, "--driver", driver, "--qd", qd, "--direct", past_cache]);
+                    let ran = iofs(here.path(), &args);
+                    if past_cache == "1" && ran.code == Some(2) {
+                        ran.refused("refuses O_DIRECT");
+                        crate::support::skip("bench --direct", "the file system of the build refuses O_DIRECT");
+                        direct = false;
+                        continue;
+                    }
+                    let line: Line = ran.ok().json();
+                    line.makes_sense();
+                    assert_eq!((line.ops.to_string().as_str(), line.direct.to_string().as_str()), (ops, past_cache));
+                }
+            }
+        }
     }
-    let line: Line = ran.ok().json();
-    line.makes_sense();
-    assert_eq!(line.direct, 1);
+    assert!(fs::read(here.path().join("data")).unwrap() == bytes(1 << 20), "read, not written");
+}
+
+#[test]
+fn more_lanes_than_a_ring_is_deep() {
+    let here = dir();
+    fs::write(here.path().join("data"), bytes(1 << 20)).unwrap();
+    for runtime in ["local", "localfs", "tokio", "smol"] {
+        let mut args = vec!["bench", "--json", "--file", "data", "--size", "1m", "--bs", "512", "--runtime", runtime];
+        args.extend(["--qd", "3000", "--ops", "9000", "--workers", "3"]);
+        assert_eq!(iofs(here.path(), &args).ok().json::<Line>().ops, 9000, "{runtime}");
+    }
 }
 
 #[test]
@@ -129,9 +167,9 @@ fn logs_of_three_kinds() {
 fn what_cannot_be_done_is_said_in_the_harness_way() {
     let here = dir();
     fs::write(here.path().join("data"), bytes(8192)).unwrap();
-    for extra in [["--runtime", "tokio"], ["--runtime", "localfs"], ["--group", "1"]] {
+    for extra in ["--front callback", "--front loop --runtime tokio", "--group 1", "--group 1 --runtime tokio"] {
         let args = ["bench", "--json", "--file", "data", "--size", "8k", "--op", "randread"];
-        let ran = iofs(here.path(), args.into_iter().chain(extra));
+        let ran = iofs(here.path(), args.into_iter().chain(extra.split(' ')));
         assert_eq!(ran.code, Some(2));
         let said: serde_json::Value = ran.json();
         assert!(said["unsupported"].as_str().is_some_and(|why| !why.is_empty()), "{said}");

@@ -280,7 +280,7 @@ fn help_has_examples() {
     for (command, words) in [
         ("compare", ["iofs compare --file", "128 KiB", "32 threads", "never written"]),
         ("copy", ["iofs copy", "--verify", "renamed", "256k"]),
-        ("bench", ["iofs bench", "futures facade", "FILE.ready", "wal-append"]),
+        ("bench", ["iofs bench", "tasks of tokio or smol", "FILE.ready", "wal-append"]),
     ] {
         let help = iofs(here.path(), [command, "--help"]).ok().stdout;
         assert!(help.contains("Examples:"), "{help}");
