@@ -32,6 +32,10 @@ enum State {
     Done(Answer),
     /// Nobody waits any more: the answer's buffer is dropped when it comes.
     Orphan,
+    /// The operation is in a driver that died: there will be no answer.
+    Lost {
+        waker: Option<Waker>,
+    },
     /// Given up while it was queued, or taken.
     Empty,
 }
@@ -175,7 +179,7 @@ impl Cell {
                 let State::Done(answer) = std::mem::replace(&mut *state, State::Empty) else { unreachable!() };
                 Poll::Ready(answer)
             }
-            State::Under { waker, .. } | State::Queued { waker, .. } => {
+            State::Under { waker, .. } | State::Queued { waker, .. } | State::Lost { waker } => {
                 let same = waker.as_ref().is_some_and(|waker| waker.will_wake(cx.waker()));
                 // Cloning and dropping wakers is foreign code: the old one goes when the lock is released.
                 let old = if same { None } else { waker.replace(cx.waker().clone()) };
@@ -214,6 +218,22 @@ impl Cell {
         }
     }
 
+    /// There will be no answer. True: nobody waited for it either.
+    pub(crate) fn lose(&self) -> bool {
+        let mut state = self.lock();
+        match std::mem::replace(&mut *state, State::Empty) {
+            State::Under { waker, .. } => {
+                *state = State::Lost { waker };
+                false
+            }
+            State::Orphan => true,
+            other => {
+                *state = other;
+                false
+            }
+        }
+    }
+
     /// Nobody waits any more.
     pub(crate) fn leave(&self) -> Left {
         let mut state = self.lock();
@@ -229,6 +249,11 @@ impl Cell {
                 drop(waker);
                 Left::Orphan
             }
+            State::Lost { waker } => {
+                drop(state);
+                drop(waker);
+                Left::Nothing
+            }
             State::Done(answer) => Left::Done(answer),
             State::Orphan | State::Empty => Left::Nothing,
         }
@@ -242,6 +267,7 @@ impl fmt::Debug for Cell {
             State::Under { .. } => "Cell(under way)",
             State::Done(_) => "Cell(done)",
             State::Orphan => "Cell(orphan)",
+            State::Lost { .. } => "Cell(lost)",
             State::Empty => "Cell(empty)",
         })
     }

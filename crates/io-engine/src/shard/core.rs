@@ -257,12 +257,16 @@ impl Shard {
     fn name_lost(&self, state: &mut State, after: &mut Aftermath) {
         while let Some((errand, reason)) = state.core.next_lost() {
             self.admission.leave(errand.weight);
-            if let To::Sync(inode, kind) = &errand.to {
-                let again = inode.finish_shared(*kind, &mut after.synced);
-                if again {
-                    self.admission.push(Queued::Sync(inode.clone(), *kind));
+            match &errand.to {
+                To::Sync(inode, kind) => {
+                    if inode.finish_shared(*kind, &mut after.synced) {
+                        self.admission.push(Queued::Sync(inode.clone(), *kind));
+                    }
+                    after.deliver_shared(&Err(reason));
                 }
-                after.deliver_shared(&Err(reason));
+                // From here on it is quarantined, and no orphan.
+                To::Cell(cell) if cell.lose() => self.admission.forget_orphan(errand.weight),
+                To::Cell(_) | To::Caller => {}
             }
         }
     }

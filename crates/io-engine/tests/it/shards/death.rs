@@ -15,9 +15,8 @@ fn new_operations_go_elsewhere_and_files_keep_working() {
             smol::block_on(async {
                 assert_eq!(write(&shards, &file, vec![1u8; 512], 0).await.0.unwrap(), 512);
                 faults.break_channel(errno::EBADF, true);
-                // The one that finds out was given to the ring already: nobody knows what becomes of it.
-                let finder = write(&shards, &file, vec![9u8; 512], 1024).with_timeout(Duration::from_millis(100)).await;
-                assert!(finder.is_err());
+                // The one that finds out may have been given to the ring already: nobody knows what becomes of it.
+                let _ = write(&shards, &file, vec![9u8; 512], 1024).with_timeout(Duration::from_millis(100)).await;
                 for i in 0..32u64 {
                     let (n, _) = write(&shards, &file, vec![2u8; 512], i * 512).await;
                     assert_eq!(n.unwrap(), 512);
