@@ -173,6 +173,7 @@ unsafe impl IoBuf for std::sync::Arc<[u8]> {
     }
 }
 
+/// With this trait in scope `bytes.slice(..)` is [`IoBuf::slice`], which takes the value: write `Bytes::slice(&bytes, ..)` for the other.
 // SAFETY: the bytes behind a Bytes are immutable and stay where they are while it is alive.
 #[cfg(feature = "bytes")]
 unsafe impl IoBuf for bytes::Bytes {

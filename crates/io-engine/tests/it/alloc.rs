@@ -45,6 +45,11 @@ unsafe impl GlobalAlloc for Counting {
     }
 }
 
+/// Allocations of the process so far.
+pub fn count() -> u64 {
+    COUNT.load(Ordering::SeqCst)
+}
+
 const DEPTH: u64 = 32;
 const WARM_UP: u64 = 3000;
 const MEASURED: u64 = 10_000;

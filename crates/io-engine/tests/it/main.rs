@@ -19,6 +19,7 @@ mod looping;
 mod model;
 mod order;
 mod pages;
+mod pools;
 mod refusals;
 mod shards;
 mod shutdown;
