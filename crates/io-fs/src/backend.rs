@@ -2,7 +2,7 @@
 
 use crate::IoConfig;
 use io_engine::{
-    DriverOptions,
+    DriverOptions, Selected,
     core::{Driver, DriverName, Unavailable},
     select,
 };
@@ -27,32 +27,28 @@ enum Chosen {
 impl Backend {
     /// As many drivers as there are to be shards, all of one kind.
     pub(crate) fn choose(config: &IoConfig) -> Result<(Vec<Box<dyn Driver>>, Backend), Unavailable> {
-        let mut wanted = DriverOptions::default();
-        wanted.depth = config.sq_depth;
-        wanted.one_thread = false;
-        wanted.driver = config.driver;
-        let wanted = wanted.with_env()?;
-        let chosen = if wanted.driver.is_some() { Chosen::Explicitly } else { Chosen::Automatically };
-        Backend::make(wanted, chosen, config.shard_count())
+        Backend::make(config, false, config.shard_count())
     }
 
     /// The one driver of a thread of its own.
     pub(crate) fn choose_local(config: &IoConfig) -> Result<(Box<dyn Driver>, Backend), Unavailable> {
-        let mut wanted = DriverOptions::default();
-        wanted.depth = config.sq_depth;
-        wanted.driver = config.driver;
-        let wanted = wanted.with_env()?;
-        let chosen = if wanted.driver.is_some() { Chosen::Explicitly } else { Chosen::Automatically };
-        let (mut drivers, backend) = Backend::make(wanted, chosen, 1)?;
+        let (mut drivers, backend) = Backend::make(config, true, 1)?;
         Ok((drivers.remove(0), backend))
     }
 
-    fn make(
-        mut wanted: DriverOptions,
-        chosen: Chosen,
-        count: usize,
-    ) -> Result<(Vec<Box<dyn Driver>>, Backend), Unavailable> {
-        let first = select(&wanted)?;
+    fn make(config: &IoConfig, one_thread: bool, count: usize) -> Result<(Vec<Box<dyn Driver>>, Backend), Unavailable> {
+        let mut wanted = DriverOptions::default();
+        wanted.depth = config.sq_depth;
+        wanted.one_thread = one_thread;
+        wanted.driver = config.driver;
+        wanted.threads = Some(config.pool_threads).filter(|&threads| threads > 0);
+        let mut wanted = wanted.with_env()?;
+        let chosen = if wanted.driver.is_some() { Chosen::Explicitly } else { Chosen::Automatically };
+        let first = match wanted.driver {
+            None if !config.enable_io_uring => without_uring(&wanted)?,
+            Some(DriverName::Uring) if !config.enable_io_uring => return Err(switched_off()),
+            _ => select(&wanted)?,
+        };
         let driver = first.driver.name();
         wanted.driver = Some(driver);
         let mut drivers = vec![first.driver];
@@ -85,6 +81,25 @@ impl Backend {
     pub fn shards(&self) -> usize {
         self.shards
     }
+}
+
+/// The best driver that is not io_uring.
+fn without_uring(wanted: &DriverOptions) -> Result<Selected, Unavailable> {
+    let mut passed_over = vec![switched_off()];
+    for driver in [DriverName::Aio, DriverName::ThreadPool] {
+        let mut this_one = wanted.clone();
+        this_one.driver = Some(driver);
+        match select(&this_one) {
+            Ok(Selected { driver, .. }) => return Ok(Selected { driver, passed_over }),
+            Err(unavailable) => passed_over.push(unavailable),
+        }
+    }
+    Err(passed_over.pop().expect("two were tried"))
+}
+
+fn switched_off() -> Unavailable {
+    let reason = "it is switched off by enable_io_uring = false (IOFS_ENABLE_IO_URING)";
+    Unavailable::new(DriverName::Uring, reason, "set enable_io_uring to true")
 }
 
 impl fmt::Display for Backend {

@@ -1,11 +1,27 @@
 //! The file system: the one door to files, whatever the driver behind it.
 
+mod append;
+mod copy;
+mod names;
+mod open;
+mod replace;
+mod snapshot;
+mod temporary;
+
+pub use copy::{Copied, CopyOptions, CopyWay};
+pub use snapshot::Snapshot;
+
 use crate::{Backend, File, IoConfig};
 use io_engine::{
     Answer, Operation, Shards,
-    core::{Driver, FileHandle, Metadata, Op, OpenOptions, Output, Unavailable},
+    core::{Driver, Metadata, Op, Output, Unavailable},
 };
-use std::{fmt, future::Future, io, path::Path, sync::Arc};
+use std::{
+    fmt,
+    future::Future,
+    io,
+    sync::{Arc, atomic::AtomicU64},
+};
 
 /// A file system as the operating system (or a simulator) has it, reached through one engine. Clones are the same one.
 ///
@@ -18,25 +34,30 @@ pub(crate) struct Inner {
     pub(crate) shards: Shards,
     pub(crate) backend: Backend,
     pub(crate) config: IoConfig,
+    /// Temporary names given out so far.
+    temporaries: AtomicU64,
 }
 
 impl FileSystem {
     /// A file system on the best driver that works here, with the default settings and those of the environment (`IOFS_*`).
     ///
     /// # Errors
-    /// If no driver works here, or the environment names one that does not.
+    /// If no driver works here, or the environment names one that does not, or says something else that makes no sense
+    /// ([`ConfigError`](crate::ConfigError)).
     pub fn new() -> Result<FileSystem, Unavailable> {
-        FileSystem::with_config(IoConfig::default())
+        FileSystem::with_config(IoConfig::from_env()?)
     }
 
-    /// A file system with these settings.
+    /// A file system with these settings. Of the environment `IOFS_DRIVER` alone counts, and only if no driver is set; for the rest see
+    /// [`IoConfig::with_env`].
     ///
     /// # Errors
-    /// As [`FileSystem::new`].
+    /// As [`FileSystem::new`], and for settings out of range ([`IoConfig::validate`]).
     pub fn with_config(config: IoConfig) -> Result<FileSystem, Unavailable> {
+        config.validate()?;
         let (drivers, backend) = Backend::choose(&config)?;
         let shards = Shards::new(drivers, config.shards())?;
-        Ok(FileSystem(Arc::new(Inner { shards, backend, config })))
+        Ok(FileSystem::over(shards, backend, config))
     }
 
     /// A file system on a driver of one's own, or on a simulator. On a simulator nothing spawns threads, time is the simulator's, and
@@ -53,9 +74,10 @@ impl FileSystem {
     /// # Errors
     /// As [`FileSystem::with_driver`].
     pub fn with_driver_and_config(driver: Box<dyn Driver>, config: IoConfig) -> Result<FileSystem, Unavailable> {
+        config.validate()?;
         let backend = Backend::given(&*driver);
         let shards = Shards::new(vec![driver], config.shards())?;
-        Ok(FileSystem(Arc::new(Inner { shards, backend, config })))
+        Ok(FileSystem::over(shards, backend, config))
     }
 
     /// Which driver runs, and why it is not a better one.
@@ -78,38 +100,8 @@ impl FileSystem {
         self.0.shards.block_on(future)
     }
 
-    /// Opens a file for reading.
-    ///
-    /// # Errors
-    /// Those of open(2).
-    pub async fn open(&self, path: impl AsRef<Path>) -> io::Result<File> {
-        self.open_with(path, OpenOptions::READ).await
-    }
-
-    /// Opens an existing file for reading and writing.
-    ///
-    /// # Errors
-    /// Those of open(2).
-    pub async fn open_rw(&self, path: impl AsRef<Path>) -> io::Result<File> {
-        self.open_with(path, OpenOptions::READ_WRITE).await
-    }
-
-    /// Opens a file with these options.
-    ///
-    /// # Errors
-    /// Those of open(2).
-    pub async fn open_with(&self, path: impl AsRef<Path>, options: OpenOptions) -> io::Result<File> {
-        let op = Op::open(path, options)?;
-        let handle = self.run(op, file_of).await?;
-        Ok(File::new(self, handle))
-    }
-
-    /// What the system knows of a path; a link is followed.
-    ///
-    /// # Errors
-    /// Those of stat(2).
-    pub async fn metadata(&self, path: impl AsRef<Path>) -> io::Result<Metadata> {
-        self.run(Op::stat_path(path, true)?, metadata_of).await
+    pub(crate) fn over(shards: Shards, backend: Backend, config: IoConfig) -> FileSystem {
+        FileSystem(Arc::new(Inner { shards, backend, config, temporaries: AtomicU64::new(0) }))
     }
 
     /// An operation of the engine.
@@ -127,13 +119,6 @@ pub(crate) fn output_of(answer: Answer) -> io::Result<Output> {
 /// The answer to an operation that has none but its success.
 pub(crate) fn nothing_of(answer: Answer) -> io::Result<()> {
     answer.result.map(drop)
-}
-
-fn file_of(answer: Answer) -> io::Result<FileHandle> {
-    match output_of(answer)? {
-        Output::File(file) => Ok(file),
-        other => Err(unexpected("an open", &other)),
-    }
 }
 
 pub(crate) fn metadata_of(answer: Answer) -> io::Result<Metadata> {

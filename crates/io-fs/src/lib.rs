@@ -38,16 +38,22 @@
 #![forbid(unsafe_code)]
 
 mod backend;
+mod backpressure;
 mod config;
 mod file;
 mod fs;
 mod local;
+mod options;
+mod worker;
 
 pub use backend::Backend;
-pub use config::IoConfig;
+pub use backpressure::{AcquirePermit, BackpressureController, BackpressurePermit};
+pub use config::{ConfigError, IoConfig, IoConfigBuilder};
 pub use file::File;
-pub use fs::FileSystem;
+pub use fs::{Copied, CopyOptions, CopyWay, FileSystem, Snapshot};
 pub use local::{LocalFile, LocalFs};
+pub use options::{FileOptions, OpenMode};
+pub use worker::{IoRequest, IoResult, IoWorker};
 
 pub use io_engine::{Operation, ShardOptions, Shards, SubmitFrom, Ticket, Timed, TimedOut};
 

@@ -1,11 +1,11 @@
 //! A file system for one thread alone.
 
-use crate::{Backend, File, FileSystem, IoConfig, fs::Inner};
+use crate::{Backend, File, FileSystem, IoConfig};
 use io_engine::{
     Shards,
     core::{Driver, OpenOptions, Unavailable},
 };
-use std::{future::Future, io, marker::PhantomData, ops::Deref, path::Path, rc::Rc, sync::Arc};
+use std::{future::Future, io, marker::PhantomData, ops::Deref, path::Path, rc::Rc};
 
 /// A file system for one thread alone, on a ring that belongs to that thread (`SINGLE_ISSUER | DEFER_TASKRUN` where the kernel has it):
 /// the shortest way there is, for thread-per-core programs.
@@ -31,7 +31,7 @@ impl LocalFs {
     /// # Errors
     /// As [`FileSystem::new`].
     pub fn new() -> Result<LocalFs, Unavailable> {
-        LocalFs::with_config(IoConfig::default())
+        LocalFs::with_config(IoConfig::from_env()?)
     }
 
     /// A local file system with these settings; those about shards and threads have no effect.
@@ -39,13 +39,14 @@ impl LocalFs {
     /// # Errors
     /// As [`FileSystem::new`].
     pub fn with_config(config: IoConfig) -> Result<LocalFs, Unavailable> {
+        config.validate()?;
         let (driver, backend) = Backend::choose_local(&config)?;
         LocalFs::over(driver, backend, config)
     }
 
     fn over(driver: Box<dyn Driver>, backend: Backend, config: IoConfig) -> Result<LocalFs, Unavailable> {
         let shards = Shards::owned(driver, config.shards())?;
-        Ok(LocalFs { fs: FileSystem(Arc::new(Inner { shards, backend, config })), _not_send: PhantomData })
+        Ok(LocalFs { fs: FileSystem::over(shards, backend, config), _not_send: PhantomData })
     }
 
     /// Runs a future to its end on this thread, the one that the file system belongs to.
