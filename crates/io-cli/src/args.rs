@@ -33,7 +33,8 @@ pub(crate) enum Command {
 /// (O_DIRECT), with 1 and with 32 operations going on at once (qd).
 ///
 /// `std` is the baseline: pread and pwrite of std::fs on the calling thread; qd 32 is 32 threads, each with one blocking call.
-/// The drivers run below the event loop on one thread, with buffers and files registered where they can be.
+/// The drivers run on one thread, behind a file system's futures (or, with --front loop, below an event loop), with buffers and
+/// files registered where they can be.
 ///
 /// Outside the timed part every row is verified: blocks that are read are compared with what the file holds, all that was
 /// written is read back. CPU is that of the process; kernel threads that work for it are not in it.
@@ -60,6 +61,9 @@ pub(crate) struct CompareArgs {
     /// Only these drivers, separated by commas: uring, aio, threadpool, std
     #[arg(long, value_name = "D,…", value_delimiter = ',')]
     pub(crate) driver: Vec<String>,
+    /// How the drivers are reached
+    #[arg(long, value_enum, default_value_t = Front::Shard)]
+    pub(crate) front: Front,
     /// One JSON object instead of a table
     #[arg(long)]
     pub(crate) json: bool,
@@ -89,6 +93,9 @@ pub(crate) struct CopyArgs {
     /// uring, aio or threadpool; without it, the best that works here
     #[arg(long, value_name = "D")]
     pub(crate) driver: Option<String>,
+    /// How it is reached
+    #[arg(long, value_enum, default_value_t = Front::Shard)]
+    pub(crate) front: Front,
     /// Chunks being copied at once
     #[arg(long, default_value_t = 32, allow_negative_numbers = true)]
     pub(crate) depth: u32,
@@ -227,10 +234,22 @@ pub(crate) enum Runtime {
 pub(crate) enum Front {
     /// Futures: who polls submits and reaps
     Shard,
-    /// The event loop and a listener; with --runtime local
+    /// An event loop and a listener, on the calling thread
     Loop,
     /// Unsupported as yet
     Callback,
+}
+
+impl Front {
+    /// For the commands beside `bench`, which refuse what there is not.
+    pub(crate) fn there_is(self) -> Result<Front, Failure> {
+        match self {
+            Front::Shard | Front::Loop => Ok(self),
+            Front::Callback => {
+                Err(Failure::usage("--front callback comes with callbacks, which there are none of yet"))
+            }
+        }
+    }
 }
 
 fn seconds(text: &str) -> Result<f64, String> {

@@ -18,6 +18,7 @@ use row::Track;
 const DEPTH: u32 = 32;
 
 pub(crate) fn run(args: &CompareArgs) -> Result<(), Failure> {
+    let front = args.front.there_is()?;
     let (contenders, mut unavailable) = contenders(&args.driver)?;
     let ground = Ground::find(args)?;
     let mut notes = ground.notes();
@@ -27,7 +28,7 @@ pub(crate) fn run(args: &CompareArgs) -> Result<(), Failure> {
 
     let bar = progress::bar(rows.len() as u64, args.json, "{msg:32} [{wide_bar}] {pos}/{len} rows, {eta} left");
     bar.set_message("making the scratch file");
-    let track = Track::lay(ground, seconds)?;
+    let track = Track::lay(ground, seconds, front)?;
     let mut done = Vec::new();
     for row in &rows {
         bar.set_message(row.to_string());

@@ -10,7 +10,7 @@ use std::fmt;
 pub(crate) enum Contender {
     /// Blocking calls of `std::fs`, a thread for each operation that goes on.
     Std,
-    /// A driver below the event loop.
+    /// A driver, behind the facade or below the event loop.
     Driver(DriverName),
 }
 

@@ -6,9 +6,10 @@ use super::{
     plan::{Contender, Row},
 };
 use crate::{
+    args::Front,
     exit::Failure,
     files::{self, SECTOR},
-    load::{self, Check, Compare, Content, Load, Outcome, Pages, Until, Work},
+    load::{self, Check, Compare, Content, Engine, Load, Outcome, Pages, Runtime, Until, Work},
     pick,
     scratch::Scratch,
 };
@@ -53,12 +54,13 @@ pub(crate) struct Track {
     small: Arena,
     large: Arena,
     time: Duration,
+    front: Front,
     compared: AtomicU64,
 }
 
 impl Track {
     /// Writes the scratch file, and syncs it.
-    pub(crate) fn lay(ground: Ground, seconds: f64) -> Result<Track, Failure> {
+    pub(crate) fn lay(ground: Ground, seconds: f64, front: Front) -> Result<Track, Failure> {
         let (mut pages, mut direct) = (None, None);
         if let Some(place) = &ground.scratch {
             let content = Pages::filled(place.len);
@@ -85,6 +87,7 @@ impl Track {
             small: Arena::new(DEPTH, SECTOR as usize),
             large: Arena::new(DEPTH, SEQUENTIAL as usize),
             time: Duration::from_secs_f64(seconds),
+            front,
             compared: AtomicU64::new(0),
         })
     }
@@ -120,14 +123,14 @@ impl Track {
         }
         let bs = block_size(row.work, size);
         let mut load = self.load(row, path, file, bs, size / bs, Content::LastChecked(self.check.clone()));
-        let timed = match run(row.contender, &load)? {
+        let timed = match self.run_load(row.contender, &load)? {
             Ok(outcome) => outcome,
             Err(unavailable) => return Ok(Err(unavailable)),
         };
         load.content = Content::Checked(self.check.clone());
         load.seed += 1;
         load.until = Until { time: COMPARING.min(self.time), ops: (COMPARED_BY_READING / bs).max(u64::from(row.qd)) };
-        let again = match run(row.contender, &load)? {
+        let again = match self.run_load(row.contender, &load)? {
             Ok(outcome) => outcome,
             Err(unavailable) => return Ok(Err(unavailable)),
         };
@@ -164,7 +167,7 @@ impl Track {
 
     fn write_and_read_back(&self, row: &Row, load: &Load, pages: &Pages) -> io::Result<Result<Measured, Unavailable>> {
         pages.begin_row();
-        let outcome = match run(row.contender, load)? {
+        let outcome = match self.run_load(row.contender, load)? {
             Ok(outcome) => outcome,
             Err(unavailable) => return Ok(Err(unavailable)),
         };
@@ -213,12 +216,18 @@ impl Track {
             arena: arena.clone(),
         }
     }
-}
 
-fn run(contender: Contender, load: &Load) -> io::Result<Result<Outcome, Unavailable>> {
-    match contender {
-        Contender::Std => load::run_on_threads(load).map(Ok),
-        Contender::Driver(name) => Ok(pick::make(Some(name), DEPTH).and_then(|driver| load::run_on_loop(driver, load))),
+    fn run_load(&self, contender: Contender, load: &Load) -> io::Result<Result<Outcome, Unavailable>> {
+        match contender {
+            Contender::Std => load::run_on_threads(load).map(Ok),
+            Contender::Driver(name) if self.front == Front::Loop => {
+                Ok(pick::make(Some(name), DEPTH).and_then(|driver| load::run_on_loop(driver, load)))
+            }
+            Contender::Driver(name) => match Engine::new(Runtime::Local, Some(name), DEPTH) {
+                Ok(engine) => engine.run(load).map(Ok),
+                Err(unavailable) => Ok(Err(unavailable)),
+            },
+        }
     }
 }
 

@@ -1,13 +1,14 @@
 //! `iofs copy`: a file to another name, whole or not at all.
 //!
-//! [`plan`] looks at both ends before anything is touched; [`pump`] runs chunks below the event loop, to be moved ([`mover`]) or
-//! compared ([`compare`]); [`target`] is the unfinished copy and how it gets its name.
+//! [`plan`] looks at both ends before anything is touched; [`pump`] has chunks moved and compared, by futures ([`tasks`]) or below an
+//! event loop ([`mover`], [`compare`]); [`target`] is the unfinished copy and how it gets its name.
 
 mod compare;
 mod mover;
 mod plan;
 mod pump;
 mod target;
+mod tasks;
 
 use crate::{args::CopyArgs, exit::Failure, files, output, pick, progress};
 use plan::Plan;
@@ -27,10 +28,8 @@ struct Report {
 pub(crate) fn run(args: &CopyArgs) -> Result<(), Failure> {
     let driver = pick::one(args.driver.as_deref())?;
     let plan = Plan::make(args)?;
-    // The driver that an automatic choice takes does all parts of the work.
-    let driver = pick::make(driver, plan.depth)?.name();
     let (passes, bufs) = if args.verify { (2, 2) } else { (1, 1) };
-    let pump = Pump::new(driver, plan.depth, plan.chunk, bufs);
+    let pump = Pump::new(args.front.there_is()?, driver, plan.depth, plan.chunk, bufs)?;
     let style = "{msg} [{wide_bar}] {bytes}/{total_bytes} {bytes_per_sec}, {eta} left";
     let bar = progress::bar(plan.source.len * passes, args.json, style);
 
@@ -38,10 +37,7 @@ pub(crate) fn run(args: &CopyArgs) -> Result<(), Failure> {
     bar.set_message("copying");
     let target = Target::create(&plan, &pump)?;
     let spans = spans(plan.source.len, args.direct);
-    let ends = |span: &Span| match span.direct {
-        true => (plan.direct(), target.direct()),
-        false => (&plan.source.handle, &target.buffered),
-    };
+    let ends = |span: &Span| (plan.end(span.direct), target.end(span.direct));
     for span in &spans {
         let (from, to) = ends(span);
         pump.copy(*span, from, to, &bar).map_err(|failed| failed.explain(&plan.from, &plan.to))?;
@@ -62,7 +58,7 @@ pub(crate) fn run(args: &CopyArgs) -> Result<(), Failure> {
 
     let bytes = plan.source.len;
     let mibs = bytes as f64 / seconds.max(1e-9) / (1 << 20) as f64;
-    let report = Report { driver: driver.as_str(), bytes, seconds, mibs };
+    let report = Report { driver: pump.driver().as_str(), bytes, seconds, mibs };
     if args.json {
         return output::print_json(&report);
     }

@@ -1,5 +1,6 @@
 //! Both ends of a copy, looked at before anything is touched.
 
+use super::pump::End;
 use crate::{
     args::CopyArgs,
     exit::Failure,
@@ -79,9 +80,15 @@ impl Plan {
         })
     }
 
-    /// The source past the page cache.
-    pub(crate) fn direct(&self) -> &FileHandle {
-        self.direct.as_ref().expect("whole sectors are copied past the cache only if the source was opened so")
+    /// The source, through the page cache or past it.
+    pub(crate) fn end(&self, direct: bool) -> End<'_> {
+        let mut end = End { handle: &self.source.handle, path: &self.from, options: OpenOptions::READ };
+        if direct {
+            let opened = self.direct.as_ref();
+            end.handle = opened.expect("whole sectors are copied past the cache only if the source was opened so");
+            end.options = end.options.direct();
+        }
+        end
     }
 
     pub(crate) fn wants_direct(&self) -> bool {

@@ -1,11 +1,12 @@
-//! Moves chunks from one file to another, or compares them, below an event loop; and the single operations beside that.
+//! Moves chunks from one file to another, or compares them, on a file system or below an event loop; and the single operations
+//! beside that.
 
-use super::{compare::Comparer, mover::Mover};
-use crate::{exit::Failure, once, pick};
+use super::{compare::Comparer, mover::Mover, tasks};
+use crate::{args::Front, exit::Failure, once, pick};
 use indicatif::ProgressBar;
 use io_fs::{
-    AIOClient, AIOEventListener, AIOEventLoop, Advice, Arena, DriverName, FileHandle, LoopOptions, Op, RenameMode,
-    Unavailable,
+    AIOClient, AIOEventListener, AIOEventLoop, Advice, Arena, DriverName, FileHandle, FileSystem, IoConfig,
+    LoopOptions, Op, OpenOptions, RenameMode, Unavailable,
 };
 use std::{cell::OnceCell, io, path::Path, rc::Rc};
 
@@ -15,6 +16,14 @@ pub(crate) struct Span {
     pub(crate) from: u64,
     pub(crate) to: u64,
     pub(crate) direct: bool,
+}
+
+/// A file that is open, and how to open it once more.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct End<'a> {
+    pub(crate) handle: &'a FileHandle,
+    pub(crate) path: &'a Path,
+    pub(crate) options: OpenOptions,
 }
 
 /// Why a copy failed, and where.
@@ -72,45 +81,80 @@ pub(crate) struct Job<'a> {
     pub(crate) client: AIOClient<Start>,
 }
 
-/// A driver by name, and buffers.
+/// Who does the work, and buffers.
 #[derive(Debug)]
 pub(crate) struct Pump {
-    driver: DriverName,
+    hand: Hand,
     depth: u32,
     chunk: usize,
     arena: Arena,
 }
 
+#[derive(Debug)]
+enum Hand {
+    Facade(FileSystem),
+    /// An event loop for each span, on a driver of this name.
+    Loop(DriverName),
+}
+
 impl Pump {
-    /// With `bufs` buffers per chunk in flight.
-    pub(crate) fn new(driver: DriverName, depth: u32, chunk: usize, bufs: u32) -> Pump {
-        Pump { driver, depth, chunk, arena: Arena::new(depth * bufs, chunk) }
+    /// On this driver or the best one, with `bufs` buffers per chunk in flight.
+    pub(crate) fn new(
+        front: Front,
+        driver: Option<DriverName>,
+        depth: u32,
+        chunk: usize,
+        bufs: u32,
+    ) -> Result<Pump, Unavailable> {
+        let hand = if front == Front::Loop {
+            // The driver that an automatic choice takes does all parts of the work.
+            Hand::Loop(pick::make(driver, depth)?.name())
+        } else {
+            let mut config = IoConfig::default();
+            config.driver = driver;
+            // One thread copies.
+            config.io_workers = 1;
+            Hand::Facade(FileSystem::with_config(config)?)
+        };
+        Ok(Pump { hand, depth, chunk, arena: Arena::new(depth * bufs, chunk) })
     }
 
-    pub(crate) fn copy(&self, span: Span, from: &FileHandle, to: &FileHandle, bar: &ProgressBar) -> Result<(), Failed> {
-        self.run(span, from, to, bar, Mover::new)
+    /// The driver that works.
+    pub(crate) fn driver(&self) -> DriverName {
+        match &self.hand {
+            Hand::Facade(fs) => fs.backend().driver(),
+            Hand::Loop(name) => *name,
+        }
     }
 
-    pub(crate) fn compare(
-        &self,
-        span: Span,
-        from: &FileHandle,
-        to: &FileHandle,
-        bar: &ProgressBar,
-    ) -> Result<(), Failed> {
-        self.run(span, from, to, bar, Comparer::new)
+    pub(crate) fn copy(&self, span: Span, from: End<'_>, to: End<'_>, bar: &ProgressBar) -> Result<(), Failed> {
+        match &self.hand {
+            Hand::Facade(fs) => fs.block_on(tasks::copy(fs, from, to, self.tasks(span, bar))),
+            Hand::Loop(name) => self.run_loop(*name, span, (from.handle, to.handle), bar, Mover::new),
+        }
     }
 
-    fn run<'a, L: AIOEventListener<Request = Start>>(
+    pub(crate) fn compare(&self, span: Span, from: End<'_>, to: End<'_>, bar: &ProgressBar) -> Result<(), Failed> {
+        match &self.hand {
+            Hand::Facade(fs) => fs.block_on(tasks::compare(fs, from, to, self.tasks(span, bar))),
+            Hand::Loop(name) => self.run_loop(*name, span, (from.handle, to.handle), bar, Comparer::new),
+        }
+    }
+
+    fn tasks<'a>(&'a self, span: Span, bar: &'a ProgressBar) -> tasks::Job<'a> {
+        tasks::Job { span, chunk: self.chunk, tasks: self.depth, arena: &self.arena, bar }
+    }
+
+    fn run_loop<'a, L: AIOEventListener<Request = Start>>(
         &'a self,
+        driver: DriverName,
         span: Span,
-        from: &'a FileHandle,
-        to: &'a FileHandle,
+        (from, to): (&'a FileHandle, &'a FileHandle),
         bar: &'a ProgressBar,
         listener: impl FnOnce(Job<'a>) -> L,
     ) -> Result<(), Failed> {
         let failed = Rc::new(OnceCell::new());
-        let driver = pick::make(Some(self.driver), self.depth)?;
+        let driver = pick::make(Some(driver), self.depth)?;
         let lanes = self.depth.min(driver.depth());
         let (mut event_loop, client) = AIOEventLoop::new(driver, LoopOptions::default())?;
         event_loop.register_file(from);
@@ -124,7 +168,10 @@ impl Pump {
     }
 
     fn once(&self, op: Op) -> io::Result<()> {
-        once::run(Some(self.driver), op).map(drop)
+        match &self.hand {
+            Hand::Facade(fs) => fs.block_on(fs.shards().operation(op, |answer| answer.result.map(drop))),
+            Hand::Loop(name) => once::run(Some(*name), op).map(drop),
+        }
     }
 
     /// Room for the whole file at once: a full disk is noticed before the first byte is copied. Where the file system cannot, the

@@ -1,6 +1,11 @@
 //! The unfinished copy: a file of another name beside the final one.
 
-use super::{plan, plan::Plan, pump::Pump, writing};
+use super::{
+    plan,
+    plan::Plan,
+    pump::{End, Pump},
+    writing,
+};
 use crate::{exit::Failure, files, once, scratch::Scratch};
 use io_fs::{FileHandle, OpenOptions};
 use std::{fs, io, path::Path};
@@ -28,9 +33,15 @@ impl Target {
         Ok(Target { scratch, buffered, direct })
     }
 
-    /// The copy past the page cache.
-    pub(crate) fn direct(&self) -> &FileHandle {
-        self.direct.as_ref().expect("whole sectors are copied past the cache only if the copy was opened so")
+    /// The copy, through the page cache or past it.
+    pub(crate) fn end(&self, direct: bool) -> End<'_> {
+        let mut end = End { handle: &self.buffered, path: self.scratch.path(), options: OpenOptions::READ_WRITE };
+        if direct {
+            let opened = self.direct.as_ref();
+            end.handle = opened.expect("whole sectors are copied past the cache only if the copy was opened so");
+            end.options = end.options.direct();
+        }
+        end
     }
 
     /// Content, size and permissions reach the disk before the name does.

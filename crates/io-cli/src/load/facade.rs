@@ -99,8 +99,9 @@ impl Engine {
         let mut lanes: Vec<_> = (0..load.lanes).map(|id| Runner::new(load, file, id, &recorder)).collect();
         let mut ended = Vec::with_capacity(lanes.len());
         let (race, meter) = Race::start(load, ticker);
-        if let (1, Some(lane)) = (lanes.len(), lanes.pop()) {
-            ended.push(self.block_on(lane.run(&race)));
+        if load.lanes == 1 {
+            // Alone, a lane needs no set that finds out whom to poll.
+            ended.extend(lanes.pop().map(|lane| self.block_on(lane.run(&race))));
         } else {
             let mut running: FuturesUnordered<_> = lanes.into_iter().map(|lane| lane.run(&race)).collect();
             self.block_on(async {

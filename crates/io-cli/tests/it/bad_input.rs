@@ -107,6 +107,7 @@ fn of_copy() {
         ("copy file new --bs 1g", "of buffers"),
         ("copy file new --bs 7000000t", "of buffers"),
         ("copy file new --bs 1000 --direct", "not a multiple of 4096"),
+        ("copy file new --front callback", "--front callback"),
         ("copy file new --driver nosuch", "unknown driver `nosuch`"),
         ("copy file new --driver std", "baseline"),
         ("copy file new --driver sim", "remedy: "),

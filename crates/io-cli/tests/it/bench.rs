@@ -81,7 +81,7 @@ fn every_runtime_on_every_driver() {
     for driver in drivers("bench on every runtime") {
         for runtime in ["local", "localfs", "tokio", "smol"] {
             for (op, file) in OPS {
-                for (past_cache, qd, ops) in [("0", "1", "50"), ("0", "16", "200"), ("1", "8", "100")] {
+                for (past_cache, qd, ops) in [("0", "1", "20"), ("0", "16", "60"), ("1", "8", "40")] {
                     if past_cache == "1" && !direct {
                         continue;
                     }

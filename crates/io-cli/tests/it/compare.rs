@@ -103,9 +103,12 @@ fn every_driver_and_std_in_every_workload_on_a_scratch_file() {
 fn named_drivers_run_beside_std_and_no_others() {
     let here = dir();
     for driver in drivers("compare named driver") {
-        let args = ["compare", "--size", "1m", "--seconds", "0.01", "--json", "--driver", driver];
-        let ran = iofs(here.path(), args).ok();
-        assert_eq!(all_good(&ran.json()), ["std", driver].into());
+        for front in ["shard", "loop"] {
+            let mut args = vec!["compare", "--size", "1m", "--seconds", "0.01", "--json"];
+            args.extend(["--driver", driver, "--front", front]);
+            let ran = iofs(here.path(), args).ok();
+            assert_eq!(all_good(&ran.json()), ["std", driver].into());
+        }
     }
     let ran = iofs(here.path(), ["compare", "--size", "64k", "--seconds", "0.01", "--json", "--driver", "std"]).ok();
     let report: Report = ran.json();

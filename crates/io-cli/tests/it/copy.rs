@@ -36,8 +36,10 @@ fn every_size_by_every_driver() {
     for driver in drivers("copy every driver") {
         for len in [0, 1, 511, 4095, 4096, 4097, 256 << 10, (1 << 20) + 3, 40 << 20] {
             fs::write(at("from"), bytes(len)).unwrap();
-            for extra in [&[][..], &["--direct"], &["--bs", "8k", "--depth", "3"], &["--bs", "999", "--depth", "1"]] {
-                if (extra.contains(&"--direct") && !direct) || (len > 10 << 20 && extra.len() > 2) {
+            let (small, odd) = (&["--bs", "8k", "--depth", "3"], &["--bs", "999", "--depth", "1"]);
+            let (with_loop, past_cache) = (&["--front", "loop"], &["--direct", "--front", "loop"]);
+            for extra in [&[][..], &["--direct"], with_loop, past_cache, small, odd] {
+                if (extra.contains(&"--direct") && !direct) || (len > 10 << 20 && extra.contains(&"--bs")) {
                     continue;
                 }
                 let mut args = vec!["copy", "from", "to", "--json", "--force", "--verify", "--driver", driver];
