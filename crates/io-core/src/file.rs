@@ -223,6 +223,11 @@ impl FileHandle {
         Arc::strong_count(&self.0) == 1
     }
 
+    /// True if there are so many handles of this open file, this one included.
+    pub fn is_shared_by(&self, handles: usize) -> bool {
+        Arc::strong_count(&self.0) == handles
+    }
+
     /// As [`FileHandle::at`], but with no file's number once a close operation has closed it.
     pub(crate) fn at_unless_closed(&self) -> FileRef {
         let closed = self.0.closed.load(Ordering::Acquire);

@@ -21,16 +21,15 @@ pub struct Op {
     file: Option<FileHandle>,
     buf: Option<AnyBuf>,
     extra: Option<Box<Extra>>,
-    done: u64,
 }
 
 /// The arguments of each kind, as far as they are neither file, buffer nor path.
 #[derive(Clone, Copy, Debug)]
 enum What {
-    Read { offset: u64, flags: RwFlags, ioprio: u16 },
-    ReadVectored { offset: u64, flags: RwFlags, ioprio: u16 },
-    Write { offset: u64, flags: RwFlags, ioprio: u16 },
-    WriteVectored { offset: u64, flags: RwFlags, ioprio: u16 },
+    Read { offset: u64, done: u64, flags: RwFlags, ioprio: u16 },
+    ReadVectored { offset: u64, done: u64, flags: RwFlags, ioprio: u16 },
+    Write { offset: u64, done: u64, flags: RwFlags, ioprio: u16 },
+    WriteVectored { offset: u64, done: u64, flags: RwFlags, ioprio: u16 },
     SyncData,
     SyncAll,
     SyncRange { offset: u64, len: u64 },
@@ -216,7 +215,7 @@ impl Op {
         let at = self.file.as_ref().map(FileHandle::at);
         let file = || at.expect("constructed with a file");
         match self.what {
-            What::Read { offset, flags, ioprio } => {
+            What::Read { offset, flags, ioprio, .. } => {
                 let (base, len) = self.buf.as_mut().and_then(AnyBuf::target).expect("constructed with a target");
                 let skip = done.min(len as u64) as usize;
                 RawOp::Read {
@@ -228,7 +227,7 @@ impl Op {
                     ioprio,
                 }
             }
-            What::Write { offset, flags, ioprio } => {
+            What::Write { offset, flags, ioprio, .. } => {
                 let (base, len) = self.buf.as_ref().expect("constructed with a source").source();
                 let skip = done.min(len as u64) as usize;
                 RawOp::Write {
@@ -240,11 +239,11 @@ impl Op {
                     ioprio,
                 }
             }
-            What::ReadVectored { offset, flags, ioprio } => {
+            What::ReadVectored { offset, flags, ioprio, .. } => {
                 let (iov, count) = self.extra().rest_of_pieces(done, most);
                 RawOp::ReadVectored { file: file(), iov, count, offset: offset.saturating_add(done), flags, ioprio }
             }
-            What::WriteVectored { offset, flags, ioprio } => {
+            What::WriteVectored { offset, flags, ioprio, .. } => {
                 let (iov, count) = self.extra().rest_of_pieces(done, most);
                 RawOp::WriteVectored { file: file(), iov, count, offset: offset.saturating_add(done), flags, ioprio }
             }
@@ -309,7 +308,13 @@ impl Op {
     /// The driver has completed all that was staged of this operation, transferred the first `done` bytes, and answered
     /// `result` last; the addresses of its `RawOp`s are used by nobody any more (I3).
     pub unsafe fn settle(&mut self, done: u64, result: i32) {
-        self.done = done;
+        if let What::Read { done: moved, .. }
+        | What::ReadVectored { done: moved, .. }
+        | What::Write { done: moved, .. }
+        | What::WriteVectored { done: moved, .. } = &mut self.what
+        {
+            *moved = done;
+        }
         match self.what {
             What::Read { .. } | What::ReadVectored { .. } => {
                 if let Some(buf) = &mut self.buf {
@@ -341,10 +346,16 @@ impl Op {
         }
     }
 
-    /// Bytes that were moved, once the operation is settled: an error that came in the middle of a transfer does not undo them.
+    /// Bytes that a transfer moved, once it is settled: an error in the middle does not undo them.
     #[inline]
     pub fn done(&self) -> u64 {
-        self.done
+        match self.what {
+            What::Read { done, .. }
+            | What::ReadVectored { done, .. }
+            | What::Write { done, .. }
+            | What::WriteVectored { done, .. } => done,
+            _ => 0,
+        }
     }
 
     /// Takes the typed answer.

@@ -1,11 +1,36 @@
 //! An open file.
 
+mod append;
+mod append_lock;
+mod close;
+mod direct;
+mod durable;
+mod errors;
+mod planner;
+mod ranges;
+mod space;
+mod traits;
+mod transfer;
+mod untorn;
+
+pub(crate) use append_lock::opened_for_append;
+pub use close::CloseFailed;
+pub use direct::{DioGeometry, DioSource};
+pub use errors::{AppendFailed, ShortWrite};
+pub(crate) use planner::Planner;
+pub use planner::{DurabilityRow, DurableRoute};
+pub use ranges::{RangeBuf, RangeOptions};
+pub use traits::{AsyncFile, BoxFuture, DynAsyncFile};
+pub use transfer::TransferOptions;
+
 use crate::{
     FileSystem,
     fs::{metadata_of, nothing_of},
 };
+use append_lock::AppendLock;
+use direct::Direct;
 use io_engine::{
-    Answer, Operation,
+    Answer, InDoubt, Operation,
     core::{BufResult, FileHandle, IoBuf, IoBufMut, Metadata, Op},
 };
 use std::{
@@ -27,30 +52,51 @@ pub struct File(Arc<Inner>);
 struct Inner {
     fs: FileSystem,
     handle: FileHandle,
+    /// What is known about transfers past the page cache; not there for buffered files.
+    direct: Option<Direct>,
+    /// Of a file that was opened for appending: keeps other processes out.
+    _append_lock: Option<AppendLock>,
     transfers: AtomicU32,
     registered: AtomicBool,
 }
 
 impl File {
-    pub(crate) fn new(fs: &FileSystem, handle: FileHandle) -> File {
+    /// A file that was opened just now; if it is direct, its rules are asked for.
+    pub(crate) async fn opened(fs: &FileSystem, handle: FileHandle) -> File {
+        let direct = Direct::of(fs, &handle).await;
+        File::assemble(fs, handle, direct, None)
+    }
+
+    fn assemble(fs: &FileSystem, handle: FileHandle, direct: Option<Direct>, append_lock: Option<AppendLock>) -> File {
         let (transfers, registered) = (AtomicU32::new(0), AtomicBool::new(false));
-        File(Arc::new(Inner { fs: fs.clone(), handle, transfers, registered }))
+        File(Arc::new(Inner { fs: fs.clone(), handle, direct, _append_lock: append_lock, transfers, registered }))
     }
 
     /// Reads into the buffer's capacity at `offset`, and answers how many bytes: fewer than asked for only at the end of the file. The
     /// buffer comes back with that length on success, and comes back on an error, too.
+    ///
+    /// # Errors
+    /// Those of pread(2). Of a direct file, `InvalidInput` that names what the file's [geometry](File::dio_geometry) does not allow.
     #[inline]
     pub fn read_at<B: IoBufMut>(&self, buf: B, offset: u64) -> Operation<BufResult<usize, B>> {
-        self.note_transfer();
-        self.run(Op::read(&self.0.handle, buf, offset), transfer_of)
+        match &self.0.direct {
+            None => self.run(Op::read(&self.0.handle, buf, offset), transfer_of),
+            Some(direct) => self.read_directly(direct, buf, offset),
+        }
     }
 
-    /// Writes the buffer's bytes at `offset`, all of them or an error; the buffer comes back either way. Nothing is durable before a
-    /// sync.
+    /// Writes the buffer's bytes at `offset`, all of them or an error (fewer only if it is cancelled in the middle); the buffer comes
+    /// back either way. Nothing is durable before a sync.
+    ///
+    /// # Errors
+    /// Those of pwrite(2); in the middle of the buffer a [`ShortWrite`], which says how much was written. Of a direct file as
+    /// [`File::read_at`]; nothing is written then.
     #[inline]
     pub fn write_at<B: IoBuf>(&self, buf: B, offset: u64) -> Operation<BufResult<usize, B>> {
-        self.note_transfer();
-        self.run(Op::write(&self.0.handle, buf, offset), transfer_of)
+        match &self.0.direct {
+            None => self.run(Op::write(&self.0.handle, buf, offset), written_of),
+            Some(direct) => self.write_directly(direct, buf, offset),
+        }
     }
 
     /// Makes durable what was written to the file, by whatever handle, and what is needed to read it back (fdatasync(2)). It waits for
@@ -58,7 +104,8 @@ impl File {
     ///
     /// # Errors
     /// Those of fdatasync(2). After a failure every later sync and durable write of the inode answers
-    /// [`SyncFailed`](crate::SyncFailed), through every handle, until all of them are closed.
+    /// [`SyncFailed`](crate::SyncFailed), through every handle, until all of them are closed; [`File::in_doubt`] says which bytes are
+    /// concerned. A write that fails while the sync waits for it fails the sync, with its own error and without that consequence.
     pub fn sync_data(&self) -> Operation<io::Result<()>> {
         self.run(Op::sync_data(&self.0.handle), nothing_of)
     }
@@ -69,6 +116,12 @@ impl File {
     /// As [`File::sync_data`].
     pub fn sync_all(&self) -> Operation<io::Result<()>> {
         self.run(Op::sync_all(&self.0.handle), nothing_of)
+    }
+
+    /// The bytes that may be lost, once a sync or a durable write of the inode has failed; `None` if none has. All that was written
+    /// through this process since the last sync that succeeded is among them.
+    pub fn in_doubt(&self) -> Option<InDoubt> {
+        io_engine::in_doubt(&self.0.handle)
     }
 
     /// What the system knows of the file.
@@ -93,17 +146,17 @@ impl File {
         self.0.fs.run(op, make)
     }
 
-    #[inline]
-    fn note_transfer(&self) {
-        if self.0.handle.facts().direct && !self.0.registered.load(Ordering::Relaxed) {
-            self.0.count();
-        }
+    fn refuse<T>(&self, op: Op, error: io::Error, make: fn(Answer) -> T) -> Operation<T> {
+        self.0.fs.shards().refused(op, error, make)
     }
 }
 
 impl Inner {
-    fn count(&self) {
-        if self.transfers.fetch_add(1, Ordering::Relaxed) >= REGISTER_AFTER
+    /// A transfer of a direct file, which is registered once it turns out to be busy.
+    #[inline]
+    fn note_transfer(&self) {
+        if !self.registered.load(Ordering::Relaxed)
+            && self.transfers.fetch_add(1, Ordering::Relaxed) >= REGISTER_AFTER
             && !self.registered.swap(true, Ordering::Relaxed)
         {
             self.fs.shards().register_file(&self.handle);
@@ -124,6 +177,14 @@ fn transfer_of<B: 'static>(answer: Answer) -> BufResult<usize, B> {
     let op = answer.op.expect("a transfer's answer brings its operation");
     let buf = op.into_buf().unwrap_or_else(|_| unreachable!("the operation was made with this buffer"));
     (answer.result, buf)
+}
+
+/// As [`transfer_of`], for a write: an error in the middle says how far it got.
+fn written_of<B: 'static>(mut answer: Answer) -> BufResult<usize, B> {
+    if answer.result.is_err() {
+        answer = errors::with_written(answer);
+    }
+    transfer_of(answer)
 }
 
 impl fmt::Debug for File {

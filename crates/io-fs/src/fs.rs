@@ -1,6 +1,5 @@
 //! The file system: the one door to files, whatever the driver behind it.
 
-mod append;
 mod copy;
 mod names;
 mod open;
@@ -11,7 +10,7 @@ mod temporary;
 pub use copy::{Copied, CopyOptions, CopyWay};
 pub use snapshot::Snapshot;
 
-use crate::{Backend, File, IoConfig};
+use crate::{Backend, File, IoConfig, file::Planner};
 use io_engine::{
     Answer, Operation, Shards,
     core::{Driver, Metadata, Op, Output, Unavailable},
@@ -34,6 +33,8 @@ pub(crate) struct Inner {
     pub(crate) shards: Shards,
     pub(crate) backend: Backend,
     pub(crate) config: IoConfig,
+    /// What was measured about durable writes.
+    pub(crate) planner: Planner,
     /// Temporary names given out so far.
     temporaries: AtomicU64,
 }
@@ -101,7 +102,13 @@ impl FileSystem {
     }
 
     pub(crate) fn over(shards: Shards, backend: Backend, config: IoConfig) -> FileSystem {
-        FileSystem(Arc::new(Inner { shards, backend, config, temporaries: AtomicU64::new(0) }))
+        FileSystem(Arc::new(Inner {
+            shards,
+            backend,
+            config,
+            planner: Planner::default(),
+            temporaries: AtomicU64::new(0),
+        }))
     }
 
     /// An operation of the engine.

@@ -37,8 +37,10 @@
 //! ```
 #![forbid(unsafe_code)]
 
+mod adapters;
 mod backend;
 mod backpressure;
+mod buffers;
 mod config;
 mod file;
 mod fs;
@@ -46,14 +48,23 @@ mod local;
 mod options;
 mod worker;
 
+pub use adapters::{Chunks, Cursor, CursorOptions, WriteFailed};
 pub use backend::Backend;
 pub use backpressure::{AcquirePermit, BackpressureController, BackpressurePermit};
+pub use buffers::IoBufferPool;
 pub use config::{ConfigError, IoConfig, IoConfigBuilder};
-pub use file::File;
+pub use file::{
+    AppendFailed, AsyncFile, BoxFuture, CloseFailed, DioGeometry, DioSource, DurabilityRow, DurableRoute, DynAsyncFile,
+    File, RangeBuf, RangeOptions, ShortWrite, TransferOptions,
+};
 pub use fs::{Copied, CopyOptions, CopyWay, FileSystem, Snapshot};
 pub use local::{LocalFile, LocalFs};
 pub use options::{FileOptions, OpenMode};
 pub use worker::{IoRequest, IoResult, IoWorker};
+
+pub use io_engine::{
+    Acquire, BufferPool, ClassStats, PoolBuf, PoolOptions, PoolStats, SizeClass, WhenExhausted,
+};
 
 pub use io_engine::{Operation, ShardOptions, Shards, SubmitFrom, Ticket, Timed, TimedOut};
 

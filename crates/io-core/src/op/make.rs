@@ -8,23 +8,22 @@ use std::{io, path::Path};
 
 impl Op {
     fn of_file(what: What, file: &FileHandle) -> Op {
-        Op { what, file: Some(file.clone()), buf: None, extra: None, done: 0 }
+        Op { what, file: Some(file.clone()), buf: None, extra: None }
     }
 
     fn of_path(what: What, path: impl AsRef<Path>) -> io::Result<Op> {
         let extra = Extra { path: Some(OpPath::new(path)?), ..Extra::default() };
-        Ok(Op { what, file: None, buf: None, extra: Some(Box::new(extra)), done: 0 })
+        Ok(Op { what, file: None, buf: None, extra: Some(Box::new(extra)) })
     }
 
     /// Reads into the buffer's capacity at `offset`.
     #[inline]
     pub fn read<B: IoBufMut>(file: &FileHandle, buf: B, offset: u64) -> Op {
         Op {
-            what: What::Read { offset, flags: RwFlags::NONE, ioprio: 0 },
+            what: What::Read { offset, done: 0, flags: RwFlags::NONE, ioprio: 0 },
             file: Some(file.clone()),
             buf: Some(AnyBuf::reading(buf)),
             extra: None,
-            done: 0,
         }
     }
 
@@ -32,11 +31,10 @@ impl Op {
     #[inline]
     pub fn write<B: IoBuf>(file: &FileHandle, buf: B, offset: u64) -> Op {
         Op {
-            what: What::Write { offset, flags: RwFlags::NONE, ioprio: 0 },
+            what: What::Write { offset, done: 0, flags: RwFlags::NONE, ioprio: 0 },
             file: Some(file.clone()),
             buf: Some(AnyBuf::writing(buf)),
             extra: None,
-            done: 0,
         }
     }
 
@@ -44,11 +42,10 @@ impl Op {
     pub fn read_vectored<B: IoBufMut>(file: &FileHandle, mut bufs: Vec<B>, offset: u64) -> Op {
         let pieces = bufs.iter_mut().map(|b| IoVec { len: b.capacity(), base: b.as_mut_ptr() }).collect();
         Op {
-            what: What::ReadVectored { offset, flags: RwFlags::NONE, ioprio: 0 },
+            what: What::ReadVectored { offset, done: 0, flags: RwFlags::NONE, ioprio: 0 },
             file: Some(file.clone()),
             buf: Some(AnyBuf::reading(Many(bufs))),
             extra: Some(Box::new(Extra { pieces, ..Extra::default() })),
-            done: 0,
         }
     }
 
@@ -56,11 +53,10 @@ impl Op {
     pub fn write_vectored<B: IoBuf>(file: &FileHandle, bufs: Vec<B>, offset: u64) -> Op {
         let pieces = bufs.iter().map(|b| IoVec { base: b.as_ptr().cast_mut(), len: b.len() }).collect();
         Op {
-            what: What::WriteVectored { offset, flags: RwFlags::NONE, ioprio: 0 },
+            what: What::WriteVectored { offset, done: 0, flags: RwFlags::NONE, ioprio: 0 },
             file: Some(file.clone()),
             buf: Some(AnyBuf::writing(Many(bufs))),
             extra: Some(Box::new(Extra { pieces, ..Extra::default() })),
-            done: 0,
         }
     }
 
@@ -166,7 +162,7 @@ impl Op {
         if !file.is_unique() {
             return Err(file);
         }
-        Ok(Op { what: What::Close, file: Some(file), buf: None, extra: None, done: 0 })
+        Ok(Op { what: What::Close, file: Some(file), buf: None, extra: None })
     }
 
     /// Metadata of an open file; answers [`Output::Metadata`](crate::Output::Metadata).

@@ -1,7 +1,7 @@
 //! Opening files.
 
-use super::{FileSystem, append, output_of, unexpected};
-use crate::{File, FileOptions};
+use super::{FileSystem, output_of, unexpected};
+use crate::{File, FileOptions, file::opened_for_append};
 use io_engine::{
     Answer,
     core::{FileHandle, Op, OpenOptions, Output, errno},
@@ -44,8 +44,7 @@ impl FileSystem {
     /// Those of open(2). `WouldBlock` if another process has the file open for appending; a file that was missing is made all the same.
     pub async fn open_append(&self, path: impl AsRef<Path>) -> io::Result<File> {
         let handle = self.open_handle(path.as_ref(), OpenOptions::CREATE.into()).await?;
-        append::keep_others_out(self, &handle, path.as_ref()).await?;
-        Ok(File::new(self, handle))
+        opened_for_append(self, handle, path.as_ref()).await
     }
 
     /// Opens a file with these options: [`OpenOptions`] or [`FileOptions`].
@@ -54,7 +53,7 @@ impl FileSystem {
     /// Those of open(2); `EINVAL` for options without any access, or which cut a file that they may not write.
     pub async fn open_with(&self, path: impl AsRef<Path>, options: impl Into<FileOptions>) -> io::Result<File> {
         let handle = self.open_handle(path.as_ref(), options.into()).await?;
-        Ok(File::new(self, handle))
+        Ok(File::opened(self, handle).await)
     }
 
     pub(super) async fn open_handle(&self, path: &Path, options: FileOptions) -> io::Result<FileHandle> {
