@@ -94,7 +94,7 @@ impl BufferPool {
     pub fn try_acquire(&self, len: usize) -> Option<PoolBuf> {
         let Some(class) = self.0.class_of(len) else {
             self.0.too_large.fetch_add(1, Ordering::Relaxed);
-            return Some(self.from_heap(len));
+            return Some(self.heap_buf(len));
         };
         if let Some(buf) = self.take(class) {
             return Some(buf);
@@ -152,11 +152,11 @@ impl BufferPool {
             return None;
         }
         class.note_fallback();
-        Some(self.from_heap(class.size()))
+        Some(self.heap_buf(class.size()))
     }
 
     #[cold]
-    fn from_heap(&self, len: usize) -> PoolBuf {
+    fn heap_buf(&self, len: usize) -> PoolBuf {
         let buf = PoolBuf::of_heap(self.0.clone(), len);
         self.0.heap.fetch_add(1, Ordering::Relaxed);
         self.0.heap_bytes.fetch_add(buf.capacity() as u64, Ordering::Relaxed);

@@ -1,0 +1,39 @@
+//! Who waits for a cursor.
+
+use std::{
+    sync::{Arc, Mutex, PoisonError},
+    task::{Wake, Waker},
+};
+
+/// Which half of a cursor somebody waits for. The halves may be used by two tasks (`tokio::io::split`), and both may wait for the
+/// same write; an operation knows one waker only.
+#[derive(Clone, Copy, Debug)]
+pub(super) enum Half {
+    Reading,
+    Writing,
+}
+
+/// Wakes both halves.
+#[derive(Debug, Default)]
+pub(super) struct Wakers(Mutex<[Option<Waker>; 2]>);
+
+impl Wakers {
+    /// Wakes this half from now on, until it was woken once.
+    pub(super) fn hear(&self, half: Half, waker: &Waker) {
+        let slot = half as usize;
+        // Wakers are foreign code: cloned and dropped outside of the lock.
+        let waker = waker.clone();
+        let before = self.0.lock().unwrap_or_else(PoisonError::into_inner)[slot].replace(waker);
+        drop(before);
+    }
+}
+
+impl Wake for Wakers {
+    fn wake(self: Arc<Self>) {
+        self.wake_by_ref();
+    }
+    fn wake_by_ref(self: &Arc<Self>) {
+        let both = std::mem::take(&mut *self.0.lock().unwrap_or_else(PoisonError::into_inner));
+        both.into_iter().flatten().for_each(Waker::wake);
+    }
+}
