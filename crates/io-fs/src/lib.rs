@@ -80,6 +80,9 @@ pub use io_engine::core::{
     OpenOptions, Output, Readiness, RenameMode, RwFlags, Slice, StatFs, Token, Unavailable, UnknownDriver, Wait, errno,
 };
 
+// What a driver of one's own is written with, for `FileSystem::with_driver`.
+pub use io_engine::core::{Armed, Completion, Completions, Full, OpSet, Progress, RawOp};
+
 /// Every real driver with `None`, or the reason why it cannot run here.
 pub use io_engine::select::survey;
 

@@ -14,6 +14,8 @@ const ALLOWED: &[&str] = &[
     "crates/io-engine/",
     // getrusage(2), which std does not have.
     "crates/io-cli/src/rusage.rs",
+    // Implements a driver.
+    "crates/io-fs/examples/custom_driver.rs",
     // They drive the drivers directly, and stage operations themselves.
     "benches/",
     "tests/consumers/core-aio/",
