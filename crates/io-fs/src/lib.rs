@@ -66,7 +66,7 @@ pub use io_engine::{
     Acquire, BufferPool, ClassStats, PoolBuf, PoolOptions, PoolStats, SizeClass, WhenExhausted,
 };
 
-pub use io_engine::{Operation, ShardOptions, Shards, SubmitFrom, Ticket, Timed, TimedOut};
+pub use io_engine::{InDoubt, Operation, ShardOptions, Shards, SubmitFrom, Ticket, Timed, TimedOut};
 
 pub use io_engine::{
     AIO, AIOClient, AIOEventListener, AIOEventLoop, AIOKey, AIOKind, AIOMessage, AIOStats, AnySubmission, Arena,

@@ -4,15 +4,16 @@ use super::{
     File,
     append_lock::InodeState,
     direct::address,
-    planner::{DurabilityRow, DurableRoute, LaneKey, Trip},
+    errors,
+    planner::{DurabilityRow, DurableRoute, LaneKey},
     written_of,
 };
 use crate::FileSystem;
 use io_engine::core::{BufResult, IoBuf, Op, RwFlags, errno};
 use std::{future::Future, io};
 
-/// How often the sync behind a write is asked for again when it failed because somebody else's write did.
-const SYNCS_MAX: u32 = 4;
+/// How often the sync behind a write is asked for when it fails because somebody else's write did.
+const SYNCS_MAX: u32 = 3;
 
 impl File {
     /// Writes the buffer's bytes at `offset`, all of them, and answers when they are durable.
@@ -49,7 +50,13 @@ async fn write_durable<B: IoBuf>(file: File, buf: B, offset: u64) -> BufResult<u
     let trip = fs.0.planner.begin(key, writers);
     let began = fs.shards().now();
     let (result, buf) = match trip.route {
-        DurableRoute::Dsync => write_dsync(&file, trip, buf, offset).await,
+        DurableRoute::Dsync => match write_dsync(&file, buf, offset).await {
+            (Err(error), buf) if is_unknown(&error) => {
+                fs.0.planner.refused(trip);
+                write_then_sync(&file, buf, offset).await
+            }
+            answer => answer,
+        },
         DurableRoute::WriteThenSync => write_then_sync(&file, buf, offset).await,
     };
     // Who was alone at first and is not at the end was slowed by others, and the other way round.
@@ -59,30 +66,38 @@ async fn write_durable<B: IoBuf>(file: File, buf: B, offset: u64) -> BufResult<u
     (result, buf)
 }
 
-async fn write_dsync<B: IoBuf>(file: &File, trip: Trip, buf: B, offset: u64) -> BufResult<usize, B> {
-    let piece = (address(&buf), buf.len() as u64);
+async fn write_dsync<B: IoBuf>(file: &File, buf: B, offset: u64) -> BufResult<usize, B> {
+    let (len, piece) = (buf.len(), (address(&buf), buf.len() as u64));
     let checked = file.check_pieces([piece].into_iter(), offset, true);
-    let len = buf.len();
     let op = Op::write(&file.0.handle, buf, offset).with_flags(RwFlags::DSYNC);
     let (result, buf) = file.run_checked(checked, op, written_of).await;
-    match result {
-        Err(error) if error.raw_os_error() == Some(errno::EOPNOTSUPP) => {
-            file.0.fs.0.planner.refused(trip);
-            write_then_sync(file, buf, offset).await
-        }
-        // The rest of a write that was cut short.
-        Ok(n) if n < len => (Err(super::errors::cut_short(n as u64)), buf),
-        result => (result, buf),
-    }
+    (result.and_then(|n| all(n, len)), buf)
+}
+
+/// True if the system does not know `RWF_DSYNC` here; nothing was written then.
+fn is_unknown(error: &io::Error) -> bool {
+    error.raw_os_error() == Some(errno::EOPNOTSUPP)
+}
+
+fn all(n: usize, len: usize) -> io::Result<usize> {
+    if n == len { Ok(n) } else { Err(errors::cut_short(n as u64)) }
 }
 
 async fn write_then_sync<B: IoBuf>(file: &File, buf: B, offset: u64) -> BufResult<usize, B> {
     let len = buf.len();
     let (result, buf) = file.write_at(buf, offset).await;
-    match result {
-        Ok(n) if n < len => (Err(super::errors::cut_short(n as u64)), buf),
-        Ok(n) => (sync(file).await.map(|()| n), buf),
-        Err(error) => (Err(error), buf),
+    let n = match result.and_then(|n| all(n, len)) {
+        Ok(n) => n,
+        Err(error) => return (Err(error), buf),
+    };
+    match sync(file).await {
+        Ok(()) => (Ok(n), buf),
+        Err(error) if file.in_doubt().is_some() => (Err(error), buf),
+        // Others write and fail without a break. What does not wait for them: the same bytes once more, by the other route.
+        Err(error) => match write_dsync(file, buf, offset).await {
+            (Err(unknown), buf) if is_unknown(&unknown) => (Err(error), buf),
+            answer => answer,
+        },
     }
 }
 

@@ -1,0 +1,11 @@
+//! Open files, on every real driver and on the simulator.
+
+mod append;
+mod closing;
+mod direct;
+mod durable;
+mod failures;
+mod ranges;
+mod traits;
+mod transfers;
+mod world;
