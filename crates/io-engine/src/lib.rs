@@ -48,7 +48,7 @@ pub use inode::{SyncFailed, in_doubt};
 pub use io_core as core;
 pub use pool::{Acquire, BufferPool, ClassStats, PoolBuf, PoolOptions, PoolStats, SizeClass, WhenExhausted};
 pub use select::{DriverOptions, Selected, select};
-pub use shard::{Answer, Operation, ShardOptions, Shards, SubmitFrom, Ticket, Timed, TimedOut};
+pub use shard::{Answer, OpBox, Operation, ShardOptions, Shards, SubmitFrom, Ticket, Timed, TimedOut};
 pub use stats::{InFlightOp, Stats, Where};
 
 use io_core::{FileHandle, OpenOptions};

@@ -80,7 +80,7 @@ impl File {
     #[inline]
     pub fn read_at<B: IoBufMut>(&self, buf: B, offset: u64) -> Operation<BufResult<usize, B>> {
         match &self.0.direct {
-            None => self.run(Op::read(&self.0.handle, buf, offset), transfer_of),
+            None => self.0.fs.shards().read_at(&self.0.handle, buf, offset),
             Some(direct) => self.read_directly(direct, buf, offset),
         }
     }

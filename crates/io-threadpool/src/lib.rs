@@ -31,5 +31,5 @@ mod probe;
 mod driver;
 
 pub use driver::{ThreadPoolDriver, ThreadPoolOptions, threadpool};
-pub use execute::execute;
+pub use execute::{execute, read_now};
 pub use facts::{adopt, facts, open};

@@ -4,7 +4,7 @@
 //! one that is given up leaves at once. Whoever brings completions takes from the queue, for the shard that he holds: a future
 //! that is never polled again keeps nobody waiting.
 
-use super::cell::Cell;
+use super::{OpBox, cell::Cell};
 use crate::inode::{Inode, SyncKind};
 use io_core::Op;
 use std::{
@@ -102,7 +102,7 @@ impl Admission {
     }
 
     /// Takes the first that waits, if the limits allow it now. `make` turns a shared sync into its operation.
-    pub(crate) fn pop(&self) -> Option<(Queued, Op, Weight)> {
+    pub(crate) fn pop(&self) -> Option<(Queued, OpBox, Weight)> {
         let mut gone = Vec::new();
         let mut queue = self.lock();
         let next = loop {
@@ -121,7 +121,7 @@ impl Admission {
             let first = queue.pop_front().expect("looked at above");
             let op = match &first {
                 Queued::Cell(cell) => cell.admit(),
-                Queued::Sync(inode, kind) => Some(inode.shared_sync(*kind)),
+                Queued::Sync(inode, kind) => Some(OpBox::new(inode.shared_sync(*kind))),
             };
             match op {
                 Some(op) => break Some((first, op, weight)),

@@ -3,8 +3,8 @@
 //! No ring can be faster than that for the page cache, and no thread is woken. It is for buffered files only: on `O_DIRECT` the call
 //! waits for the device all the same (measured). Per inode the engine remembers how often it helped.
 
-use crate::inode::Inode;
-use io_core::{Op, OpKind, RawOp, RwFlags, errno};
+use crate::inode::{self, Inode};
+use io_core::{FileHandle, IoBufMut, errno};
 use std::io;
 
 /// Whether reads are tried at once here, and up to which size.
@@ -22,49 +22,39 @@ impl AtOnce {
 
     pub(crate) const NEVER: AtOnce = AtOnce { most: 0 };
 
-    /// The read's whole answer, if its data is in memory. A short one is not taken at its word: it may be the end of the file, or of
-    /// what is in memory, and some kernels call the second the first (Linux 5.9 and 5.10).
+    /// Reads into the buffer's capacity, if its data is in memory: all of it or nothing. A short answer is not taken at its word: it may
+    /// be the end of the file, or of what is in memory, and some kernels call the second the first (Linux 5.9 and 5.10).
     #[inline]
-    pub(crate) fn read(&self, op: &mut Op) -> Option<io::Result<usize>> {
-        if self.most == 0 || op.kind() != OpKind::Read {
+    pub(crate) fn read_into<B: IoBufMut>(&self, file: &FileHandle, buf: &mut B, offset: u64) -> Option<usize> {
+        let len = buf.capacity();
+        let facts = file.facts();
+        if len > self.most as usize || len == 0 || facts.direct || !facts.seekable {
             return None;
         }
-        let len = op.len();
-        if len == 0 || len > u64::from(self.most) || !op.flags().is_empty() {
+        let at_once = &Inode::of(file).at_once;
+        if !at_once.tries() {
             return None;
         }
-        let facts = op.file()?.facts();
-        if facts.direct || !facts.seekable {
+        // SAFETY: the buffer is borrowed until the call returns, so its `len` bytes are valid, writable and nobody else's.
+        let result = unsafe { io_threadpool::read_now(file.at().raw, buf.as_mut_ptr(), len as u32, offset) };
+        if result != len as i32 {
+            missed(at_once, result);
             return None;
         }
-        if !Inode::of(op.file()?).at_once.tries() {
-            return None;
-        }
-        let result = now(op);
-        if i64::from(result) == len as i64 {
-            Inode::of(op.file()?).at_once.note(true);
-            // SAFETY: the call above has returned; it read all of `len` bytes into the operation's buffer.
-            unsafe { op.settle(len, result) };
-            return Some(Ok(len as usize));
-        }
-        match -result {
-            errno::EOPNOTSUPP | errno::EINVAL | errno::ENOSYS => Inode::of(op.file()?).at_once.never(),
-            errno::EAGAIN => Inode::of(op.file()?).at_once.note(false),
-            _ => {}
-        }
-        None
+        at_once.note(true);
+        // SAFETY: the call above has returned, and all of the `len` bytes were read.
+        unsafe { buf.set_len(len) };
+        Some(len)
     }
 }
 
-/// The same read with `RWF_NOWAIT`, by a call of the system on this thread.
-#[inline]
-fn now(op: &mut Op) -> i32 {
-    let mut raw = op.raw(0, RawOp::MAX_TRANSFER);
-    if let RawOp::Read { flags, .. } = &mut raw {
-        *flags = RwFlags::NOWAIT;
+#[cold]
+fn missed(at_once: &inode::AtOnce, result: i32) {
+    match -result {
+        errno::EOPNOTSUPP | errno::EINVAL | errno::ENOSYS => at_once.never(),
+        errno::EAGAIN => at_once.note(false),
+        _ => {}
     }
-    // SAFETY: the operation is borrowed until the call returns, so its buffer and file stay where they are; nobody else has them.
-    unsafe { io_threadpool::execute(&raw) }
 }
 
 /// Asks the system once: a read that it says to have done must be what an ordinary read reads.
@@ -81,19 +71,16 @@ fn works_here() -> bool {
 
 #[cfg(target_os = "linux")]
 fn reads_the_same() -> io::Result<bool> {
-    let file = io_threadpool::adopt(std::fs::File::open(std::env::current_exe()?)?)?;
-    let read = |flags| {
-        let mut op = Op::read(&file, vec![0u8; 4096], 0).with_flags(flags);
-        let raw = op.raw(0, RawOp::MAX_TRANSFER);
-        // SAFETY: as in `now`.
-        let result = unsafe { io_threadpool::execute(&raw) };
-        (result, op.into_buf::<Vec<u8>>().unwrap_or_default())
-    };
-    let (plain, bytes) = read(RwFlags::NONE);
-    let (now, same) = read(RwFlags::NOWAIT);
+    use std::os::{fd::AsRawFd, unix::fs::FileExt};
+    let file = std::fs::File::open(std::env::current_exe()?)?;
+    let (mut plain, mut same) = ([0u8; 4096], [0u8; 4096]);
+    let n = file.read_at(&mut plain, 0)?;
+    let raw = io_core::RawFile::new(i64::from(file.as_raw_fd()));
+    // SAFETY: the array is this function's.
+    let now = unsafe { io_threadpool::read_now(raw, same.as_mut_ptr(), 4096, 0) };
     // What is on another kind of file system than the files that matter may refuse; that is found out per file.
     let refused = [errno::EAGAIN, errno::EOPNOTSUPP].contains(&-now);
-    Ok(refused || (now == plain && bytes == same))
+    Ok(refused || (now == n as i32 && plain == same))
 }
 
 #[cfg(not(target_os = "linux"))]

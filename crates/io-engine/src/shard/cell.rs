@@ -3,7 +3,7 @@
 //! A slot is freed by its completion, a cell by whoever takes the result. A future that nobody polls holds a cell and never a slot,
 //! and a cell whose future is gone tells the completion that nobody waits.
 
-use super::Answer;
+use super::{Answer, OpBox};
 use io_core::{Op, Token};
 use std::{
     cell::RefCell,
@@ -21,7 +21,7 @@ pub(crate) struct Cell(Mutex<State>);
 enum State {
     /// Waits for admission; the operation rests here and not in the queue.
     Queued {
-        op: Op,
+        op: OpBox,
         waker: Option<Waker>,
     },
     /// Somewhere between admission and answer.
@@ -57,7 +57,7 @@ pub(crate) enum Way {
 #[allow(dead_code)] // held to be dropped
 pub(crate) enum Left {
     /// The operation never began.
-    Queued(Op),
+    Queued(OpBox),
     /// It is in flight and nobody waits for it.
     Orphan,
     /// It was answered.
@@ -76,7 +76,7 @@ impl Cell {
     }
 
     /// A cell in which an operation waits for admission.
-    pub(crate) fn queued(op: Op, waker: Option<Waker>) -> Arc<Cell> {
+    pub(crate) fn queued(op: OpBox, waker: Option<Waker>) -> Arc<Cell> {
         Cell::with(State::Queued { op, waker })
     }
 
@@ -113,7 +113,7 @@ impl Cell {
     }
 
     /// Takes the operation out of the queue; `None`: it was given up meanwhile.
-    pub(crate) fn admit(&self) -> Option<Op> {
+    pub(crate) fn admit(&self) -> Option<OpBox> {
         let mut state = self.lock();
         match std::mem::replace(&mut *state, State::Empty) {
             State::Queued { op, waker } => {
@@ -204,7 +204,7 @@ impl Cell {
     }
 
     /// Takes a queued operation out again, for a cancel; `None`: it is not queued (any more).
-    pub(crate) fn unqueue(&self) -> Option<(Op, Option<Waker>)> {
+    pub(crate) fn unqueue(&self) -> Option<(OpBox, Option<Waker>)> {
         let mut state = self.lock();
         match std::mem::replace(&mut *state, State::Empty) {
             State::Queued { op, waker } => {

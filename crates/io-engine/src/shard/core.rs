@@ -1,7 +1,7 @@
 //! One shard: a core behind a mutex. Any thread stages, submits and reaps; nobody waits under the lock.
 
 use super::{
-    Answer, Reaping,
+    Answer, OpBox, Reaping,
     admission::{Admission, Queued, Weight},
     aftermath::Aftermath,
     cell::{Cell, Way},
@@ -30,7 +30,7 @@ const STAGE_MAX: u32 = 4;
 
 /// An operation with where its answer goes.
 pub(crate) struct Errand {
-    op: Op,
+    op: OpBox,
     to: To,
     weight: Weight,
 }
@@ -80,7 +80,7 @@ pub(crate) enum Begun {
     Done(Answer),
     Under(Arc<Cell>),
     /// There is no slot: it has to wait.
-    Full(Op),
+    Full(OpBox),
 }
 
 /// What one turn has brought.
@@ -130,7 +130,7 @@ impl Shard {
     ///
     /// # Errors
     /// The operation back, if somebody else holds the lock and `try_only`.
-    pub(crate) fn begin(&self, op: Op, weight: Weight, try_only: bool, may_defer: bool) -> Result<Begun, Op> {
+    pub(crate) fn begin(&self, op: OpBox, weight: Weight, try_only: bool, may_defer: bool) -> Result<Begun, OpBox> {
         let mut state = if try_only {
             match self.try_lock() {
                 Some(state) => state,
@@ -274,7 +274,7 @@ impl Shard {
     /// A shared sync goes on in the slot that its predecessor has just left.
     fn accept_or_queue(&self, state: &mut State, queued: Queued) {
         let Queued::Sync(inode, kind) = queued else { unreachable!("only syncs go on") };
-        let op = inode.shared_sync(kind);
+        let op = OpBox::new(inode.shared_sync(kind));
         let weight = Weight::of(&op);
         if state.core.room() > 0 && self.admission.enter(weight) {
             let accepted = state.core.accept(Errand { op, to: To::Sync(inode, kind), weight });

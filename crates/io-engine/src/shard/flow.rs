@@ -1,12 +1,13 @@
 //! The future of one operation.
 
 use super::{
-    Answer, Shards,
+    Answer, OpBox, Shards,
     admission::Weight,
+    at_once::AtOnce,
     cell::{Cell, Left, Way},
     deadlines::Key,
 };
-use io_core::{Op, errno};
+use io_core::{BufResult, FileHandle, IoBufMut, Op, errno};
 use std::{
     cell::Cell as StdCell,
     error, fmt,
@@ -32,50 +33,114 @@ thread_local! {
 /// until it is over, and a buffer that belongs to a pool goes back there. What had not begun, or waits for its turn, is not done.
 #[must_use = "an operation that nobody polls does not begin"]
 pub struct Operation<T> {
-    flow: Flow,
+    shards: Shards,
+    stage: Stage<T>,
     make: fn(Answer) -> T,
+}
+
+enum Stage<T> {
+    /// A read that has not begun and may find its data in memory: nothing is made for the engine before that is known.
+    Fresh(FreshRead<T>),
+    /// Answered inline; the task yields first.
+    Yielded(T),
+    Flow(Flow),
+}
+
+/// The buffer of a read as it will be answered, and how to read into it.
+struct FreshRead<T> {
+    outcome: T,
+    file: FileHandle,
+    offset: u64,
+    how: ReadInto<T>,
+}
+
+/// What an operation has to know of the buffer inside its outcome.
+struct ReadInto<T> {
+    /// Reads at once, or answers `false`.
+    at_once: fn(&AtOnce, &FileHandle, &mut T, u64) -> bool,
+    op: fn(&FileHandle, T, u64) -> Op,
+}
+
+impl<B: IoBufMut> ReadInto<BufResult<usize, B>> {
+    const WAY: ReadInto<BufResult<usize, B>> = ReadInto {
+        at_once: |at_once, file, outcome, offset| match at_once.read_into(file, &mut outcome.1, offset) {
+            Some(n) => {
+                outcome.0 = Ok(n);
+                true
+            }
+            None => false,
+        },
+        op: |file, outcome, offset| Op::read(file, outcome.1, offset),
+    };
 }
 
 /// The state of an operation, without the type of its outcome.
 struct Flow {
-    shards: Shards,
     weight: Weight,
     state: State,
 }
 
 enum State {
-    New(Op),
-    /// Answered inline; the task yields first.
+    New(OpBox),
+    /// Answered, but the task yields first.
     Yielded(Answer),
     Under(Arc<Cell>),
     Over,
 }
 
-impl Shards {
-    /// An operation that is refused before it begins: its answer is this error, and `make` gets the buffer out as ever.
-    pub fn refused<T>(&self, op: Op, error: io::Error, make: fn(Answer) -> T) -> Operation<T> {
-        let state = State::Yielded(Answer { op: Some(op), result: Err(error) });
-        Operation { flow: Flow { weight: Weight::default(), shards: self.clone(), state }, make }
-    }
-}
+// Nothing inside is pinned: the operation moves into the engine when it begins.
+impl<T> Unpin for Operation<T> {}
 
 impl<T> Operation<T> {
     pub(crate) fn new(shards: Shards, op: Op, make: fn(Answer) -> T) -> Operation<T> {
-        Operation { flow: Flow { weight: Weight::of(&op), shards, state: State::New(op) }, make }
+        Operation { shards, stage: Stage::Flow(Flow::new(op)), make }
     }
 
     /// Wishes that the operation ended soon. What waits in the engine ends at once with `ECANCELED`; what the system has already
     /// begun ends when and how the system likes, with its own result or with `ECANCELED`, and one that has not begun will end with
     /// `ECANCELED` when it is polled. The operation is still to be awaited: the answer brings the buffer.
     pub fn cancel(&mut self) {
-        self.flow.cancel();
+        let shards = self.shards.clone();
+        self.flow().cancel(&shards);
     }
 
     /// Waits for the answer no longer than `at_most`, counted from here on. After that the caller gets a [`Ticket`] instead.
     pub fn with_timeout(self, at_most: Duration) -> Timed<T> {
-        let at = self.flow.shards.now().saturating_add(at_most);
+        let at = self.shards.now().saturating_add(at_most);
         Timed { operation: Some(self), at, key: None }
     }
+
+    /// The flow, begun in this moment if there was none yet.
+    fn flow(&mut self) -> &mut Flow {
+        if let Stage::Fresh(_) | Stage::Yielded(_) = &self.stage {
+            let over = Stage::Flow(Flow { weight: Weight::default(), state: State::Over });
+            match std::mem::replace(&mut self.stage, over) {
+                Stage::Fresh(FreshRead { outcome, file, offset, how }) => {
+                    self.stage = Stage::Flow(Flow::new((how.op)(&file, outcome, offset)));
+                }
+                other => self.stage = other,
+            }
+        }
+        match &mut self.stage {
+            Stage::Flow(flow) => flow,
+            Stage::Fresh(_) | Stage::Yielded(_) => unreachable!("a yielded outcome is asked for by its poll only"),
+        }
+    }
+}
+
+impl<B: IoBufMut> Operation<BufResult<usize, B>> {
+    /// A read into the buffer's capacity. `make` is for the case that the engine has to do it.
+    pub(crate) fn read(shards: Shards, file: &FileHandle, buf: B, offset: u64) -> Operation<BufResult<usize, B>> {
+        let fresh = FreshRead { outcome: (Ok(0), buf), file: file.clone(), offset, how: ReadInto::WAY };
+        Operation { shards, stage: Stage::Fresh(fresh), make: transfer_of }
+    }
+}
+
+/// The bytes moved, and the buffer.
+pub(crate) fn transfer_of<B: 'static>(answer: Answer) -> BufResult<usize, B> {
+    let op = answer.op.expect("a transfer's answer brings its operation");
+    let buf = op.into_buf().unwrap_or_else(|_| unreachable!("the operation was made with this buffer"));
+    (answer.result, buf)
 }
 
 impl<T> Future for Operation<T> {
@@ -83,78 +148,114 @@ impl<T> Future for Operation<T> {
 
     #[inline]
     fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<T> {
-        self.flow.poll(cx).map(self.make)
+        let this = &mut *self;
+        match &mut this.stage {
+            Stage::Flow(flow) => return flow.poll(&this.shards, cx).map(this.make),
+            Stage::Fresh(FreshRead { outcome, file, offset, how }) => {
+                if !(how.at_once)(this.shards.at_once(), file, outcome, *offset) {
+                    return this.poll_flow(cx);
+                }
+            }
+            Stage::Yielded(_) => {}
+        }
+        let over = Stage::Flow(Flow { weight: Weight::default(), state: State::Over });
+        match std::mem::replace(&mut this.stage, over) {
+            Stage::Yielded(outcome) => Poll::Ready(outcome),
+            Stage::Fresh(FreshRead { outcome, .. }) if yields() => {
+                this.stage = Stage::Yielded(outcome);
+                cx.waker().wake_by_ref();
+                Poll::Pending
+            }
+            Stage::Fresh(FreshRead { outcome, .. }) => Poll::Ready(outcome),
+            Stage::Flow(_) => unreachable!("polled above"),
+        }
+    }
+}
+
+impl<T> Operation<T> {
+    #[inline(never)]
+    fn poll_flow(&mut self, cx: &mut Context<'_>) -> Poll<T> {
+        self.flow();
+        match &mut self.stage {
+            Stage::Flow(flow) => flow.poll(&self.shards, cx).map(self.make),
+            Stage::Fresh(_) | Stage::Yielded(_) => unreachable!("begun above"),
+        }
     }
 }
 
 impl<T> fmt::Debug for Operation<T> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match &self.flow.state {
-            State::New(op) => write!(f, "Operation(not begun, {op:?})"),
-            State::Yielded(_) => f.write_str("Operation(answered)"),
-            State::Under(cell) => write!(f, "Operation({cell:?})"),
-            State::Over => f.write_str("Operation(over)"),
+        match &self.stage {
+            Stage::Fresh(fresh) => write!(f, "Operation(not begun, a read of {:?} at {})", fresh.file, fresh.offset),
+            Stage::Yielded(_) => f.write_str("Operation(answered)"),
+            Stage::Flow(flow) => match &flow.state {
+                State::New(op) => write!(f, "Operation(not begun, {op:?})"),
+                State::Yielded(_) => f.write_str("Operation(answered)"),
+                State::Under(cell) => write!(f, "Operation({cell:?})"),
+                State::Over => f.write_str("Operation(over)"),
+            },
         }
     }
 }
 
+/// Counts one more inline completion of this thread; true if its task should let others run first.
+#[inline]
+fn yields() -> bool {
+    INLINE.with(|inline| {
+        let n = inline.get() + 1;
+        inline.set(if n < INLINE_MAX { n } else { 0 });
+        n >= INLINE_MAX
+    })
+}
+
 impl Flow {
+    fn new(op: Op) -> Flow {
+        Flow { weight: Weight::of(&op), state: State::New(OpBox::new(op)) }
+    }
+
     #[inline]
-    fn poll(&mut self, cx: &mut Context<'_>) -> Poll<Answer> {
+    fn poll(&mut self, shards: &Shards, cx: &mut Context<'_>) -> Poll<Answer> {
         match std::mem::replace(&mut self.state, State::Over) {
-            State::New(mut op) => {
-                if let Some(result) = self.shards.read_at_once(&mut op) {
-                    return self.answered_inline(Answer { op: Some(op), result }, cx);
+            State::New(op) => match shards.begin(op, self.weight) {
+                Ok(answer) if yields() => {
+                    self.state = State::Yielded(answer);
+                    cx.waker().wake_by_ref();
+                    Poll::Pending
                 }
-                match self.shards.begin(op, self.weight) {
-                    Ok(answer) => self.answered_inline(answer, cx),
-                    Err(cell) => {
-                        INLINE.set(0);
-                        self.poll_cell(cell, cx)
-                    }
+                Ok(answer) => Poll::Ready(answer),
+                Err(cell) => {
+                    INLINE.with(|inline| inline.set(0));
+                    self.poll_cell(cell, shards, cx)
                 }
-            }
+            },
             State::Yielded(answer) => Poll::Ready(answer),
-            State::Under(cell) => self.poll_cell(cell, cx),
+            State::Under(cell) => self.poll_cell(cell, shards, cx),
             State::Over => panic!("an operation was polled after it was over"),
         }
     }
 
-    #[inline]
-    fn answered_inline(&mut self, answer: Answer, cx: &mut Context<'_>) -> Poll<Answer> {
-        let inline = INLINE.get() + 1;
-        if inline < INLINE_MAX {
-            INLINE.set(inline);
-            return Poll::Ready(answer);
-        }
-        INLINE.set(0);
-        self.state = State::Yielded(answer);
-        cx.waker().wake_by_ref();
-        Poll::Pending
-    }
-
-    fn poll_cell(&mut self, cell: Arc<Cell>, cx: &mut Context<'_>) -> Poll<Answer> {
+    fn poll_cell(&mut self, cell: Arc<Cell>, shards: &Shards, cx: &mut Context<'_>) -> Poll<Answer> {
         match cell.poll(cx) {
             Poll::Ready(answer) => {
                 Cell::recycle(cell);
                 Poll::Ready(answer)
             }
             Poll::Pending => {
-                self.shards.help(&cell, cx);
+                shards.help(&cell, cx);
                 self.state = State::Under(cell);
                 Poll::Pending
             }
         }
     }
 
-    fn cancel(&mut self) {
+    fn cancel(&mut self, shards: &Shards) {
         match std::mem::replace(&mut self.state, State::Over) {
             State::New(op) => {
                 let result = Err(io::Error::from_raw_os_error(errno::ECANCELED));
                 self.state = State::Yielded(Answer { op: Some(op), result });
             }
             State::Under(cell) => {
-                self.shards.cancel(&cell);
+                shards.cancel(&cell);
                 self.state = State::Under(cell);
             }
             other => self.state = other,
@@ -162,25 +263,32 @@ impl Flow {
     }
 }
 
-impl Drop for Flow {
+impl<T> Drop for Operation<T> {
+    #[inline]
     fn drop(&mut self) {
-        if let State::Under(cell) = std::mem::replace(&mut self.state, State::Over) {
-            abandon(&self.shards, self.weight, cell);
+        if let Stage::Flow(Flow { state: State::Under(_), .. }) = &self.stage {
+            self.abandon();
         }
     }
 }
 
-/// Nobody waits for the answer of this cell any more.
-fn abandon(shards: &Shards, weight: Weight, cell: Arc<Cell>) {
-    let shared = cell.way() == Some(Way::Shared);
-    // Noted before anybody can forget it.
-    shards.admission().note_orphan(weight);
-    let left = cell.leave();
-    if shared || !matches!(left, Left::Orphan) {
-        shards.admission().forget_orphan(weight);
+impl<T> Operation<T> {
+    /// Nobody waits for the answer any more.
+    #[cold]
+    fn abandon(&mut self) {
+        let Stage::Flow(flow) = &mut self.stage else { return };
+        let State::Under(cell) = std::mem::replace(&mut flow.state, State::Over) else { return };
+        let admission = self.shards.admission();
+        let shared = cell.way() == Some(Way::Shared);
+        // Noted before anybody can forget it.
+        admission.note_orphan(flow.weight);
+        let left = cell.leave();
+        if shared || !matches!(left, Left::Orphan) {
+            admission.forget_orphan(flow.weight);
+        }
+        drop(left);
+        Cell::recycle(cell);
     }
-    drop(left);
-    Cell::recycle(cell);
 }
 
 /// An operation whose answer is waited for no longer than a time; see [`Operation::with_timeout`].
@@ -202,7 +310,7 @@ impl<T> Future for Timed<T> {
             this.finish();
             return Poll::Ready(Ok(outcome));
         }
-        let shards = operation.flow.shards.clone();
+        let shards = operation.shards.clone();
         let deadlines = shards.deadlines();
         let left = this.at.saturating_sub(deadlines.now());
         if left.is_zero() {
@@ -221,7 +329,7 @@ impl<T> Timed<T> {
     fn finish(&mut self) -> Option<Operation<T>> {
         let operation = self.operation.take();
         if let (Some(operation), Some(key)) = (&operation, self.key.take()) {
-            operation.flow.shards.deadlines().clear(key);
+            operation.shards.deadlines().clear(key);
         }
         operation
     }
@@ -279,13 +387,14 @@ impl<T> Ticket<T> {
     /// # Errors
     /// The ticket, while the operation goes on.
     pub fn try_claim(mut self) -> Result<T, Ticket<T>> {
-        let taken = match &self.0.flow.state {
+        let flow = self.0.flow();
+        let taken = match &flow.state {
             State::Under(cell) => cell.try_take(),
             _ => None,
         };
         match taken {
             Some(answer) => {
-                self.0.flow.state = State::Over;
+                flow.state = State::Over;
                 Ok((self.0.make)(answer))
             }
             None => Err(self),

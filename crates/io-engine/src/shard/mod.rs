@@ -12,6 +12,7 @@ mod cell;
 mod core;
 mod deadlines;
 mod flow;
+mod op_box;
 mod watch;
 
 #[allow(unsafe_code)] // a system call on an operation that nobody else has
@@ -27,6 +28,7 @@ mod reactor;
 pub(crate) use cell::Cell;
 pub use flow::{Operation, Ticket, Timed, TimedOut};
 pub(crate) use loan::Borrower;
+pub use op_box::OpBox;
 
 use crate::{
     Arena, InFlightOp, InflightOptions, Stats,
@@ -39,7 +41,7 @@ use crate::{
         deadlines::Deadlines,
     },
 };
-use io_core::{Driver, DriverName, FileHandle, FileId, Op, OpKind, Unavailable, errno};
+use io_core::{BufResult, Driver, DriverName, FileHandle, FileId, IoBuf, IoBufMut, Op, OpKind, Unavailable, errno};
 use std::{
     cell::Cell as StdCell,
     fmt, io,
@@ -55,7 +57,7 @@ use std::{
 #[derive(Debug)]
 pub struct Answer {
     /// The operation with its buffer and its typed answer; `None` for a sync that others had a part in.
-    pub op: Option<Op>,
+    pub op: Option<OpBox>,
     /// Bytes transferred (0 for what transfers none), or the error.
     pub result: io::Result<usize>,
 }
@@ -181,6 +183,18 @@ impl Shards {
         Operation::new(self.clone(), op, make)
     }
 
+    /// A read into the buffer's capacity at `offset`. If its data is in memory it is done at once, on the thread that polls.
+    #[inline]
+    pub fn read_at<B: IoBufMut>(&self, file: &FileHandle, buf: B, offset: u64) -> Operation<BufResult<usize, B>> {
+        Operation::read(self.clone(), file, buf, offset)
+    }
+
+    /// A write of the buffer's bytes at `offset`.
+    #[inline]
+    pub fn write_at<B: IoBuf>(&self, file: &FileHandle, buf: B, offset: u64) -> Operation<BufResult<usize, B>> {
+        self.operation(Op::write(file, buf, offset), flow::transfer_of)
+    }
+
     /// The driver of the shards.
     pub fn driver_name(&self) -> DriverName {
         self.0.driver
@@ -290,13 +304,13 @@ impl Shards {
     }
 
     #[inline]
-    pub(crate) fn read_at_once(&self, op: &mut Op) -> Option<io::Result<usize>> {
-        self.0.at_once.read(op)
+    pub(crate) fn at_once(&self) -> &AtOnce {
+        &self.0.at_once
     }
 
     /// Begins an operation. The answer at once, or the cell in which it will be.
     #[inline]
-    pub(crate) fn begin(&self, op: Op, weight: Weight) -> Result<Answer, Arc<Cell>> {
+    pub(crate) fn begin(&self, op: OpBox, weight: Weight) -> Result<Answer, Arc<Cell>> {
         match op.kind() {
             OpKind::SyncData => return Err(self.begin_sync(&op, SyncKind::Data)),
             OpKind::SyncAll => return Err(self.begin_sync(&op, SyncKind::All)),
@@ -308,7 +322,7 @@ impl Shards {
         self.begin_on_some_shard(op, weight)
     }
 
-    fn begin_on_some_shard(&self, mut op: Op, weight: Weight) -> Result<Answer, Arc<Cell>> {
+    fn begin_on_some_shard(&self, mut op: OpBox, weight: Weight) -> Result<Answer, Arc<Cell>> {
         let shards = &self.0.shards;
         let seat = shards.iter().position(|shard| block_on::is_seated(shard));
         let home = seat.unwrap_or_else(|| self.home());
@@ -341,7 +355,7 @@ impl Shards {
     }
 
     /// Lets an operation wait for its turn.
-    fn queue(&self, op: Op) -> Arc<Cell> {
+    fn queue(&self, op: OpBox) -> Arc<Cell> {
         let cell = Cell::queued(op, None);
         self.push(Queued::Cell(cell.clone()));
         cell

@@ -4,7 +4,7 @@
 //! new operation does not compile until it has a meaning here. What a platform module must provide is exactly the list of
 //! functions that the table calls; each answers a value or the positive OS error code.
 
-use io_core::{Output, RawOp, StatTarget};
+use io_core::{Output, RawFile, RawOp, StatTarget};
 
 #[cfg(unix)]
 pub(crate) mod unix;
@@ -41,6 +41,24 @@ pub unsafe fn execute(op: &RawOp) -> i32 {
         Ok(value) => value,
         Err(code) => -code,
     }
+}
+
+/// Reads on the calling thread what is in memory, and nothing that is not: `len` bytes, fewer, or `-EAGAIN` (preadv2(2) with
+/// `RWF_NOWAIT`, Linux 4.14). `-EOPNOTSUPP` where the system or the file system has no such call.
+///
+/// # Safety
+/// `len` bytes at `buf` are writable and nobody else's until this returns.
+#[inline]
+pub unsafe fn read_now(file: RawFile, buf: *mut u8, len: u32, offset: u64) -> i32 {
+    #[cfg(unix)]
+    // SAFETY: the caller's promise.
+    let answer = unsafe { sys::read_now(file, buf, len, offset) };
+    #[cfg(not(unix))]
+    let answer: Answer = {
+        let _ = (file, buf, len, offset);
+        Err(io_core::errno::EOPNOTSUPP)
+    };
+    answer.unwrap_or_else(|code| -code)
 }
 
 /// # Safety

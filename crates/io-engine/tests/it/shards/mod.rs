@@ -65,7 +65,7 @@ fn scratch(len: usize) -> (tempfile::TempDir, FileHandle) {
 type Transfer<B> = Operation<(io::Result<usize>, B)>;
 
 fn read<B: IoBufMut>(shards: &Shards, file: &FileHandle, buf: B, at: u64) -> Transfer<B> {
-    shards.operation(Op::read(file, buf, at), |answer| (answer.result, answer.op.unwrap().into_buf().unwrap()))
+    shards.read_at(file, buf, at)
 }
 
 fn write<B: IoBuf>(shards: &Shards, file: &FileHandle, buf: B, at: u64) -> Transfer<B> {

@@ -18,7 +18,7 @@ pub(crate) use locks::{query_lock, try_lock, unlock};
 pub(crate) use metadata::{stat_file, stat_fs, stat_path};
 pub(crate) use names::{access, make_dir, read_dir, real_path, remove_dir, rename, set_permissions, unlink};
 pub(crate) use space::{advise, allocate, punch_hole, truncate, write_hint, zero_range};
-pub(crate) use transfer::{read, read_vectored, write, write_vectored};
+pub(crate) use transfer::{read, read_now, read_vectored, write, write_vectored};
 
 use super::Answer;
 use io_core::errno;

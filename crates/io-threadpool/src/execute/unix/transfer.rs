@@ -19,6 +19,28 @@ pub(crate) unsafe fn read(file: RawFile, buf: *mut u8, len: u32, offset: u64, fl
     uninterrupted(|| unsafe { wide::pread(fd, buf.cast::<c_void>(), len, at) })
 }
 
+/// As [`read`] with `NOWAIT` and nothing else, without the detours of the general case.
+///
+/// # Safety
+/// As [`read`].
+#[inline]
+pub(crate) unsafe fn read_now(file: RawFile, buf: *mut u8, len: u32, offset: u64) -> Answer {
+    #[cfg(target_os = "linux")]
+    {
+        let piece = libc::iovec { iov_base: buf.cast(), iov_len: len.min(RawOp::MAX_TRANSFER) as usize };
+        let (low, high) = (offset as libc::c_ulong, (offset >> 32) as libc::c_ulong);
+        let flags = RwFlags::NOWAIT.bits();
+        // SAFETY: the arguments are those of preadv2(2); the caller lends the memory, the piece is a local.
+        let n = unsafe { libc::syscall(libc::SYS_preadv2, file.fd(), &raw const piece, 1, low, high, flags) };
+        super::moved(n as isize)
+    }
+    #[cfg(not(target_os = "linux"))]
+    {
+        let _ = (file, buf, len, offset);
+        Err(errno::EOPNOTSUPP)
+    }
+}
+
 /// # Safety
 /// `len` bytes at `buf` are readable and do not change until this returns.
 pub(crate) unsafe fn write(
