@@ -62,9 +62,7 @@ pub use local::{LocalFile, LocalFs};
 pub use options::{FileOptions, OpenMode};
 pub use worker::{IoRequest, IoResult, IoWorker};
 
-pub use io_engine::{
-    Acquire, BufferPool, ClassStats, PoolBuf, PoolOptions, PoolStats, SizeClass, WhenExhausted,
-};
+pub use io_engine::{Acquire, BufferPool, ClassStats, PoolBuf, PoolOptions, PoolStats, SizeClass, WhenExhausted};
 
 pub use io_engine::{InDoubt, Operation, ShardOptions, Shards, SubmitFrom, Ticket, Timed, TimedOut};
 

@@ -88,6 +88,14 @@ enum State {
     Over,
 }
 
+impl Shards {
+    /// An operation that is refused before it begins: its answer is this error, and `make` gets the buffer out as ever.
+    pub fn refused<T>(&self, op: Op, error: io::Error, make: fn(Answer) -> T) -> Operation<T> {
+        let state = State::Yielded(Answer { op: Some(OpBox::new(op)), result: Err(error) });
+        Operation { shards: self.clone(), stage: Stage::Flow(Flow { weight: Weight::default(), state }), make }
+    }
+}
+
 // Nothing inside is pinned: the operation moves into the engine when it begins.
 impl<T> Unpin for Operation<T> {}
 

@@ -209,7 +209,7 @@ pub(super) fn explained<B: 'static>(mut answer: Answer) -> BufResult<usize, B> {
 fn explain(mut answer: Answer) -> Answer {
     let invalid = answer.result.as_ref().is_err_and(|error| error.raw_os_error() == Some(errno::EINVAL));
     let direct = |op: &&Op| op.file().is_some_and(|file| file.facts().direct);
-    if let Some(op) = answer.op.as_ref().filter(direct).filter(|_| invalid) {
+    if let Some(op) = answer.op.as_deref().filter(direct).filter(|_| invalid) {
         let (len, offset, enough) = (op.len(), op.offset(), DioGeometry::GUESS.read_offset);
         let text = format!(
             "direct I/O: the system refuses {len} bytes at offset {offset} (EINVAL); \

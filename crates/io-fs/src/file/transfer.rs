@@ -145,7 +145,7 @@ impl File {
 }
 
 fn exact_of<B: 'static>(answer: Answer) -> BufResult<(), B> {
-    let want = answer.op.as_ref().map_or(0, Op::len);
+    let want = answer.op.as_ref().map_or(0, |op| op.len());
     let (result, buf) = explained(answer);
     let result = result.and_then(|n| if n as u64 == want { Ok(()) } else { Err(ends_before(n, want)) });
     (result, buf)
@@ -157,7 +157,7 @@ fn ends_before(n: usize, want: u64) -> io::Error {
 }
 
 fn all_of<B: 'static>(answer: Answer) -> BufResult<(), B> {
-    let want = answer.op.as_ref().map_or(0, Op::len);
+    let want = answer.op.as_ref().map_or(0, |op| op.len());
     let (result, buf) = explained(answer);
     let result = result.and_then(|n| if n as u64 == want { Ok(()) } else { Err(errors::cut_short(n as u64)) });
     (result, buf)
