@@ -356,7 +356,7 @@ fn a_handle_that_was_open_all_the_time(world: &World) {
     let mut core = core(driver);
     let by_operation = Op::open(world.path(&file.name), OpenOptions::READ_WRITE).unwrap();
     let mut plain = world.core(4);
-    let (failing, idle) = (open(), open());
+    let (failing, idle) = (world.for_the_driver(open()), open());
     let (opened, mut op) = run(&mut plain, by_operation);
     opened.unwrap();
     let io_engine::core::Output::File(opened) = op.take_output() else { panic!("no file") };
@@ -367,6 +367,7 @@ fn a_handle_that_was_open_all_the_time(world: &World) {
     assert_eq!(code(&run(&mut core, Op::sync_data(&failing)).0), errno::EIO);
     drop(failing);
     for (what, handle) in [("open", idle), ("Op::open", opened), ("adopt", adopted)] {
+        let handle = world.for_the_driver(handle);
         let (result, _) = run(&mut core, Op::sync_data(&handle));
         assert!(result.is_err(), "a handle from {what} has forgotten that a sync failed while it was open");
         assert_eq!(sticky(&result), SyncFailed { code: errno::EIO });
