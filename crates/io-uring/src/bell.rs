@@ -115,6 +115,17 @@ impl Bell {
         self.0.load(Ordering::Acquire) & CALL != 0
     }
 
+    /// True if a thread sleeps outside: the descriptor's ring may be for it, and it silences the descriptor when it leaves.
+    pub(crate) fn has_sleepers(&self) -> bool {
+        self.0.load(Ordering::Acquire) >= OUTSIDE
+    }
+
+    /// After silencing the descriptor: true if it may have rung for a thread that still sleeps, so that it has to be rung again.
+    pub(crate) fn relies_on_ring(&self) -> bool {
+        let word = self.0.load(Ordering::Acquire);
+        word & NOTICE != 0 && word >= OUTSIDE
+    }
+
     /// Who watches the descriptor has come. The notice stays for the next wait.
     pub(crate) fn answer(&self) {
         self.0.fetch_and(!CALL, Ordering::AcqRel);
@@ -177,6 +188,18 @@ mod tests {
         assert!(bell.wake().outside);
         assert_eq!(bell.end_outside(), Back { woken: true, last: false });
         assert_eq!(bell.end_outside(), Back { woken: false, last: true }, "woken by the ring all the same");
+    }
+
+    #[test]
+    fn the_ring_for_a_sleeper_stays_after_the_call_is_answered() {
+        let bell = Bell::new();
+        assert!(!bell.watch() && !bell.has_sleepers());
+        assert_eq!(bell.begin_outside(), None);
+        assert!(bell.has_sleepers() && !bell.relies_on_ring());
+        assert!(bell.wake().outside);
+        bell.answer();
+        assert!(bell.relies_on_ring(), "whatever the driver did meanwhile");
+        assert!(bell.end_outside().woken && !bell.relies_on_ring());
     }
 
     #[test]

@@ -237,6 +237,40 @@ pub fn a_wake_ends_every_wait(cx: &Cx<'_>) {
     }
 }
 
+/// One thread waits outside and is woken, and another one looks, arms or disarms before the first has come back. Silencing what rang
+/// for the driver must not silence what rang for him.
+pub fn arming_takes_no_wake_from_who_waits(cx: &Cx<'_>) {
+    #[cfg(not(target_os = "linux"))]
+    cx.skip("needs Linux, to see threads sleep");
+    #[cfg(target_os = "linux")]
+    {
+        cx.needs_real_files();
+        let mut bench = cx.bench(4);
+        let readiness = bench.driver().readiness();
+        for round in 0..100 {
+            assert_eq!(bench.driver().arm(true), Armed::Waiting);
+            let (tell, told) = std::sync::mpsc::channel();
+            let (waits, most) = (readiness.clone(), lost(cx));
+            let waiter = std::thread::spawn(move || {
+                tell.send(std::fs::read_link("/proc/thread-self").expect("proc(5)")).expect("somebody listens");
+                let begun = Instant::now();
+                waits.wait(Some(most));
+                begun.elapsed()
+            });
+            let thread = told.recv().expect("the waiter says who it is");
+            while !is_asleep(&thread) {
+                std::thread::yield_now();
+            }
+            readiness.wake();
+            bench.reap(Wait::No);
+            let _ = bench.driver().arm(round % 2 == 0);
+            let slept = waiter.join().expect("a waiter does nothing that panics");
+            assert!(slept < soon(cx), "round {round}: the wake was silenced");
+            bench.reap(Wait::AtMost(Duration::from_millis(1)));
+        }
+    }
+}
+
 /// True if a thread sleeps (`pid/task/tid`, proc(5)), or has ended. Looked at twice, because it may have slept on its way, for a
 /// lock.
 #[cfg(target_os = "linux")]
