@@ -1,6 +1,7 @@
 //! The jobs that are one cargo command each.
 
 use crate::consumers;
+use crate::filesystems;
 use crate::runner::{Ctx, Outcome};
 use anyhow::Result;
 
@@ -9,6 +10,7 @@ pub(crate) fn fmt(ctx: &Ctx) -> Result<Outcome> {
     for dir in consumers::dirs(&ctx.ws)? {
         ctx.cargo().args(["fmt", "--check", "--manifest-path"]).arg(dir.join("Cargo.toml")).run()?;
     }
+    ctx.cargo().args(["fmt", "--check", "--manifest-path"]).arg(filesystems::manifest(&ctx.ws.root)).run()?;
     Ok(Outcome::Done)
 }
 

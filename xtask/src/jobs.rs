@@ -180,7 +180,7 @@ pub(crate) static JOBS: &[Job] = &[
     Job {
         name: "filesystems",
         tier: Tier::Ci,
-        what: "conformance on loop-mounted ext4 and xfs and a small tmpfs",
+        what: "conformance on loop-mounted ext4 and xfs, a small tmpfs and FUSE",
         drivers: EVERY_DRIVER,
         features: FeatureSets::Default,
         platforms: LINUX,

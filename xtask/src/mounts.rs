@@ -1,20 +1,22 @@
 //! File systems for a job: made in image files under the target directory, unmounted and removed by a guard.
 
 use crate::exec;
+use crate::sys;
 use crate::workspace::Workspace;
-use anyhow::{Context, Result, bail};
+use anyhow::{Context, Result, bail, ensure};
 use std::fs::{self, File};
 use std::io::ErrorKind;
 use std::path::{Path, PathBuf};
-use std::process::{Command, Stdio};
+use std::process::{Child, Command, Stdio};
 use std::thread::sleep;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
-/// A mounted file system; dropping it unmounts, which also frees the loop device, and removes its image.
+/// A mounted file system; dropping it unmounts, which also frees the loop device, and removes its image or ends its server.
 #[derive(Debug)]
 pub(crate) struct Mount {
     dir: PathBuf,
     image: Option<PathBuf>,
+    server: Option<Child>,
 }
 
 impl Mount {
@@ -31,7 +33,7 @@ impl Mount {
             _ => File::create_new(&image)?.set_len(bytes)?,
         }
         // The guard exists before the work starts, so that a failure half-way leaves nothing behind.
-        let mount = Self { dir, image: Some(image.clone()) };
+        let mount = Self { dir, image: Some(image.clone()), server: None };
         quiet(Command::new(mkfs).arg("-q").arg(&image))?;
         quiet(Command::new("mount").args(["-t", kind, "-o", "loop"]).arg(&image).arg(&mount.dir))?;
         Ok(mount)
@@ -39,10 +41,36 @@ impl Mount {
 
     /// A tmpfs that is full after so many bytes.
     pub(crate) fn tmpfs(base: &Path, bytes: u64) -> Result<Self> {
-        let mount = Self { dir: base.join("tmpfs"), image: None };
+        let mount = Self { dir: base.join("tmpfs"), image: None, server: None };
         fs::create_dir_all(&mount.dir)?;
         quiet(Command::new("mount").args(["-t", "tmpfs", "-o", &format!("size={bytes}"), "none"]).arg(&mount.dir))?;
         Ok(mount)
+    }
+
+    /// The file system that `program` serves over /dev/fuse, full after so many bytes.
+    pub(crate) fn fuse(base: &Path, program: &Path, bytes: u64) -> Result<Self> {
+        let mut mount = Self { dir: base.join("fuse"), image: None, server: None };
+        fs::create_dir_all(&mount.dir)?;
+        let mut command = Command::new(program);
+        command.arg(&mount.dir).arg(bytes.to_string());
+        // The server ends with its standard input, that is, with us. An interrupt from the terminal is not for it: the tests
+        // that it serves have to end first.
+        command.stdin(Stdio::piped()).stdout(Stdio::null());
+        sys::own_group(&mut command);
+        let server = command.spawn().with_context(|| format!("cannot start {}", program.display()))?;
+        let server = mount.server.insert(server);
+        let until = Instant::now() + Duration::from_secs(10);
+        loop {
+            let mounts = fs::read_to_string("/proc/mounts")?;
+            if type_of(&mounts, &mount.dir).is_some_and(|kind| kind.starts_with("fuse")) {
+                return Ok(mount);
+            }
+            if let Some(status) = server.try_wait()? {
+                bail!("the server ended: {status}");
+            }
+            ensure!(Instant::now() < until, "the server has not mounted it after 10 s");
+            sleep(Duration::from_millis(20));
+        }
     }
 
     pub(crate) fn dir(&self) -> &Path {
@@ -53,6 +81,9 @@ impl Mount {
 impl Drop for Mount {
     fn drop(&mut self) {
         unmount(&self.dir);
+        if let Some(server) = &mut self.server {
+            end(server);
+        }
         if let Some(image) = &self.image {
             let _ = fs::remove_file(image);
         }
@@ -108,6 +139,20 @@ fn unmount(dir: &Path) {
     }
 }
 
+/// Ends a server whose file system was unmounted: it ends by itself, or with its standard input, or by force. Its end is the end
+/// of every request that still waits for it.
+fn end(server: &mut Child) {
+    drop(server.stdin.take());
+    for _ in 0..50 {
+        if !matches!(server.try_wait(), Ok(None)) {
+            return;
+        }
+        sleep(Duration::from_millis(20));
+    }
+    let _ = server.kill();
+    let _ = server.wait();
+}
+
 /// Runs a command whose output only matters if it fails. Not through `exec`, which refuses to run after an interrupt.
 fn quiet(command: &mut Command) -> Result<()> {
     let program = command.get_program().to_string_lossy().into_owned();
@@ -131,6 +176,15 @@ mod tests {
         assert_eq!(type_of(MOUNTS, Path::new("/a b/mnt/ext4")).as_deref(), Some("ext4"));
         assert_eq!(type_of(MOUNTS, Path::new("/a b/mnt")), None);
         assert!(points(MOUNTS).any(|point| point == Path::new("/a b/mnt/ext4")));
+    }
+
+    #[test]
+    fn a_server_that_mounts_nothing_is_an_error_and_leaves_nothing() {
+        let base = tempfile::tempdir().unwrap();
+        let server = exec::find("false").unwrap();
+        let error = Mount::fuse(base.path(), &server, 1 << 20).unwrap_err();
+        assert!(error.to_string().contains("ended"), "{error}");
+        assert_eq!(fs::read_dir(base.path()).unwrap().count(), 0);
     }
 
     #[test]

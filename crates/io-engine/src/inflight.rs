@@ -49,7 +49,8 @@ impl Carrier for Op {
 #[derive(Clone, Copy, Debug)]
 #[non_exhaustive]
 pub struct InflightOptions {
-    /// Most bytes that one staged transfer moves; larger ones are split. A multiple of 4096.
+    /// Most bytes that one staged transfer moves; larger ones are split, but for those whose flags forbid to continue them (`NOWAIT`,
+    /// `ATOMIC`, appending writes). A multiple of 4096.
     pub transfer_max: u32,
 }
 
@@ -334,7 +335,10 @@ impl<S: Carrier> Inflight<S> {
             || self.death.is_dead()
             || !self.supports.contains(op.kind(), op.class())
             || offload::blocks_on(self.driver.name(), op.file());
-        let raw = op.raw(flight.done, self.options.transfer_max);
+        // What nobody may continue is not cut either: of an atomic write that would leave a torn one, called a success.
+        let most =
+            if retry::may_continue(op.kind(), op.flags()) { self.options.transfer_max } else { RawOp::MAX_TRANSFER };
+        let raw = op.raw(flight.done, most);
         let staged = match &mut *self.offload {
             Some(offload) if pool => {
                 flight.at = Where::Offload;

@@ -389,22 +389,17 @@ pub fn in_doubt(file: &FileHandle) -> Option<InDoubt> {
 /// True if `code`, answered to this operation, means that data thought to be on its way to the disk may be lost.
 ///
 /// Codes that the call answers before it begins (bad arguments, a file that cannot be synced) lose nothing. `ENOSPC` may come from
-/// delayed allocation, that is, from the write-back itself, and counts.
+/// delayed allocation, that is, from the write-back itself, and counts. So do, of a sync, the codes that a write answers before it
+/// begins: fsync(2) asks for no permission and knows no limit, so `EACCES`, `EPERM` or `EFBIG` can only be what the write-back met
+/// on a server (NFS) or in a daemon (FUSE), and the kernel says it once.
 pub(crate) fn loses_data(kind: OpKind, flags: RwFlags, code: i32) -> bool {
-    let durable = kind.is_sync() || (kind.is_write() && flags.contains(RwFlags::DSYNC));
-    let before_it_began = [
-        errno::EINVAL,
-        errno::EBADF,
-        errno::EOPNOTSUPP,
-        errno::ENOSYS,
-        errno::ECANCELED,
-        errno::EFAULT,
-        errno::EPERM,
-        errno::EACCES,
-        errno::EFBIG,
-        errno::EISDIR,
-    ];
-    durable && !before_it_began.contains(&code) && !(kind.is_write() && code == errno::EAGAIN)
+    let durable_write = kind.is_write() && flags.contains(RwFlags::DSYNC);
+    let before_it_began = match code {
+        errno::EINVAL | errno::EBADF | errno::EOPNOTSUPP | errno::ENOSYS | errno::ECANCELED => true,
+        errno::EFAULT | errno::EPERM | errno::EACCES | errno::EFBIG | errno::EISDIR | errno::EAGAIN => durable_write,
+        _ => false,
+    };
+    (kind.is_sync() || durable_write) && !before_it_began
 }
 
 fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
@@ -511,6 +506,11 @@ mod tests {
         assert!(lost(OpKind::SyncAll, RwFlags::NONE, errno::EINTR));
         assert!(lost(OpKind::Write, RwFlags::DSYNC, errno::ENOSPC));
         assert!(!lost(OpKind::Write, RwFlags::NONE, errno::EIO), "an ordinary write: its writer knows");
+        assert!(
+            lost(OpKind::SyncAll, RwFlags::NONE, errno::EACCES),
+            "a sync asks for no permission: the write-back did"
+        );
+        assert!(!lost(OpKind::Write, RwFlags::DSYNC, errno::EFBIG));
         assert!(!lost(OpKind::SyncData, RwFlags::NONE, errno::EINVAL));
         assert!(!lost(OpKind::SyncData, RwFlags::NONE, errno::ECANCELED));
         assert!(!lost(OpKind::SyncDir, RwFlags::NONE, errno::EIO), "a directory is not this inode");

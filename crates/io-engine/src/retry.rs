@@ -43,6 +43,15 @@ pub(crate) fn next(seen: &Seen, result: i32) -> Next {
     if result >= 0 { moved(seen, result as u64) } else { failed(seen, -result) }
 }
 
+/// True if a transfer of this kind may be done in several parts.
+#[inline]
+pub(crate) fn may_continue(kind: OpKind, flags: RwFlags) -> bool {
+    let forbidden = flags.contains(RwFlags::NOWAIT) // the rest is not in memory
+        || flags.contains(RwFlags::ATOMIC) // one piece or none
+        || (flags.contains(RwFlags::APPEND) && kind.is_write()); // the rest would land behind others
+    !forbidden
+}
+
 fn moved(seen: &Seen, bytes: u64) -> Next {
     if !seen.kind.is_transfer() && seen.kind != OpKind::CopyRange {
         return Next::Finish(Ok(bytes));
@@ -51,9 +60,7 @@ fn moved(seen: &Seen, bytes: u64) -> Next {
     let over = bytes == 0 // end of file, or a device that takes no more
         || done >= seen.want
         || seen.cancelled
-        || seen.flags.contains(RwFlags::NOWAIT) // the rest is not in memory
-        || seen.flags.contains(RwFlags::ATOMIC) // one piece or none
-        || (seen.flags.contains(RwFlags::APPEND) && seen.kind.is_write()); // the rest would land behind others
+        || !may_continue(seen.kind, seen.flags);
     match (over, bytes == 0 && seen.kind.is_write() && done < seen.want) {
         // write(2) of a positive length answers 0 only where nothing more can be taken.
         (true, true) => Next::Finish(Err(errno::ENOSPC)),

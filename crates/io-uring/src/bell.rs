@@ -11,8 +11,10 @@ const NOTICE: u32 = 1;
 const CALL: u32 = 2;
 /// The driver's thread sleeps in a submit.
 const INSIDE: u32 = 4;
-/// One of those who sleep outside.
-const OUTSIDE: u32 = 8;
+/// The driver armed the descriptor: for all that it knows, somebody watches.
+const WATCHED: u32 = 8;
+/// One of the threads that sleep outside.
+const OUTSIDE: u32 = 16;
 
 /// Which of the two eventfds a waker must write.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -21,6 +23,16 @@ pub(crate) struct Ring {
     pub(crate) inside: bool,
     /// Somebody sleeps outside: in `Readiness::wait`, or (for all that the driver knows) on the descriptor that it armed.
     pub(crate) outside: bool,
+}
+
+/// How a thread comes back from outside.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Back {
+    /// There was a notice, and it is consumed.
+    pub(crate) woken: bool,
+    /// No other thread sleeps outside any more: it may silence the descriptor. Before that the others need its ring to come back
+    /// themselves, whoever has consumed the notice.
+    pub(crate) last: bool,
 }
 
 /// One sleeper inside, any number outside, any number of wakers; a wake is sticky and rings at most once until it is consumed.
@@ -46,7 +58,7 @@ impl Bell {
     #[must_use]
     pub(crate) fn wake(&self) -> Ring {
         let before = self.0.fetch_or(NOTICE | CALL, Ordering::AcqRel);
-        Ring { inside: before & NOTICE == 0 && before & INSIDE != 0, outside: before & CALL == 0 && before >= OUTSIDE }
+        Ring { inside: before & NOTICE == 0 && before & INSIDE != 0, outside: before & CALL == 0 && before >= WATCHED }
     }
 
     /// The driver's thread announces that it will sleep in a submit. `false`: it must not; the notice is consumed.
@@ -65,42 +77,53 @@ impl Bell {
         self.0.fetch_and(!(INSIDE | NOTICE | CALL), Ordering::AcqRel) & NOTICE != 0
     }
 
-    /// A sleeper outside announces itself. `false`: it must not sleep; the notice is consumed.
+    /// A thread outside announces that it will sleep. `Some`: it must not; the notice is consumed.
     #[must_use]
-    pub(crate) fn begin_outside(&self) -> bool {
+    pub(crate) fn begin_outside(&self) -> Option<Back> {
         let before = self.0.fetch_add(OUTSIDE, Ordering::AcqRel);
-        if before & NOTICE == 0 {
-            return true;
-        }
-        self.end_outside();
-        false
+        (before & NOTICE != 0).then(|| self.end_outside())
     }
 
-    /// It is back. `true`: there was a notice, and it is consumed.
-    pub(crate) fn end_outside(&self) -> bool {
-        // In this order: a waker in between finds the first one's notice and rings nobody, and we look for its work after
-        // we have consumed that.
-        let before = self.0.fetch_sub(OUTSIDE, Ordering::AcqRel);
-        if before & NOTICE != 0 {
-            self.0.fetch_and(!(NOTICE | CALL), Ordering::AcqRel);
+    /// It is back.
+    pub(crate) fn end_outside(&self) -> Back {
+        // One step: a notice that is consumed here is the one that was there when this thread left. Were it two, a wake between
+        // them, for somebody who lies down between them too, would be consumed with it, and its ring silenced.
+        let mut before = self.0.load(Ordering::Relaxed);
+        loop {
+            let woken = before & NOTICE != 0;
+            let after = (before - OUTSIDE) & if woken { !(NOTICE | CALL) } else { !0 };
+            match self.0.compare_exchange_weak(before, after, Ordering::AcqRel, Ordering::Relaxed) {
+                Ok(_) => return Back { woken, last: after < OUTSIDE },
+                Err(now) => before = now,
+            }
         }
-        before & NOTICE != 0
     }
 
     /// The descriptor is watched from now on. `true`: a call is there; it stays, and the caller must ring for it.
     #[must_use]
     pub(crate) fn watch(&self) -> bool {
-        self.0.fetch_add(OUTSIDE, Ordering::AcqRel) & CALL != 0
+        self.0.fetch_or(WATCHED, Ordering::AcqRel) & CALL != 0
     }
 
     /// The descriptor is not watched any more. Calls and notices stay.
     pub(crate) fn unwatch(&self) {
-        self.0.fetch_sub(OUTSIDE, Ordering::AcqRel);
+        self.0.fetch_and(!WATCHED, Ordering::AcqRel);
     }
 
     /// True if there is a call that nobody has answered.
     pub(crate) fn is_called(&self) -> bool {
         self.0.load(Ordering::Acquire) & CALL != 0
+    }
+
+    /// True if a thread sleeps outside: the descriptor's ring may be for it, and it silences the descriptor when it leaves.
+    pub(crate) fn has_sleepers(&self) -> bool {
+        self.0.load(Ordering::Acquire) >= OUTSIDE
+    }
+
+    /// After silencing the descriptor: true if it may have rung for a thread that still sleeps, so that it has to be rung again.
+    pub(crate) fn relies_on_ring(&self) -> bool {
+        let word = self.0.load(Ordering::Acquire);
+        word & NOTICE != 0 && word >= OUTSIDE
     }
 
     /// Who watches the descriptor has come. The notice stays for the next wait.
@@ -125,9 +148,9 @@ mod tests {
         assert_eq!(bell.wake(), Ring { inside: true, outside: false });
         assert_eq!(bell.wake(), NOBODY, "once per sleep");
         assert!(bell.end_inside());
-        assert!(bell.begin_outside());
+        assert_eq!(bell.begin_outside(), None);
         assert_eq!(bell.wake(), Ring { inside: false, outside: true });
-        assert!(bell.end_outside());
+        assert_eq!(bell.end_outside(), Back { woken: true, last: true });
         assert!(bell.begin_inside() && !bell.end_inside());
     }
 
@@ -139,7 +162,7 @@ mod tests {
         assert_eq!(bell.wake(), NOBODY, "it was rung for");
         bell.unwatch();
         assert!(bell.is_called());
-        assert!(!bell.begin_outside(), "still sticky");
+        assert_eq!(bell.begin_outside(), Some(Back { woken: true, last: true }), "still sticky");
         assert!(!bell.is_called() && bell.begin_inside());
     }
 
@@ -156,10 +179,33 @@ mod tests {
         assert!(bell.begin_inside());
     }
 
+    /// The first one back once silenced the descriptor before the others had seen it ring.
+    #[test]
+    fn the_last_one_silences_the_descriptor() {
+        let bell = Bell::new();
+        assert!(!bell.watch());
+        assert_eq!((bell.begin_outside(), bell.begin_outside()), (None, None));
+        assert!(bell.wake().outside);
+        assert_eq!(bell.end_outside(), Back { woken: true, last: false });
+        assert_eq!(bell.end_outside(), Back { woken: false, last: true }, "woken by the ring all the same");
+    }
+
+    #[test]
+    fn the_ring_for_a_sleeper_stays_after_the_call_is_answered() {
+        let bell = Bell::new();
+        assert!(!bell.watch() && !bell.has_sleepers());
+        assert_eq!(bell.begin_outside(), None);
+        assert!(bell.has_sleepers() && !bell.relies_on_ring());
+        assert!(bell.wake().outside);
+        bell.answer();
+        assert!(bell.relies_on_ring(), "whatever the driver did meanwhile");
+        assert!(bell.end_outside().woken && !bell.relies_on_ring());
+    }
+
     #[test]
     fn everybody_who_sleeps_is_rung_for() {
         let bell = Bell::new();
-        assert!(bell.begin_inside() && bell.begin_outside() && !bell.watch());
+        assert!(bell.begin_inside() && bell.begin_outside().is_none() && !bell.watch());
         assert_eq!(bell.wake(), Ring { inside: true, outside: true });
     }
 }
@@ -181,12 +227,25 @@ mod loom_models {
             *self.0.lock().unwrap() += 1;
             self.1.notify_all();
         }
-        fn read(&self) {
+        fn poll(&self) {
             let mut count = self.0.lock().unwrap();
             while *count == 0 {
                 count = self.1.wait(count).unwrap();
             }
-            *count = 0;
+        }
+        fn drain(&self) {
+            *self.0.lock().unwrap() = 0;
+        }
+        fn read(&self) {
+            self.poll();
+            self.drain();
+        }
+        /// As `Signals::silence`.
+        fn silence(&self, bell: &Bell) {
+            self.drain();
+            if bell.is_called() {
+                self.write();
+            }
         }
     }
 
@@ -225,13 +284,51 @@ mod loom_models {
                         inside.read();
                         bell.end_inside();
                     }
-                } else if bell.begin_outside() {
-                    outside.read();
-                    bell.end_outside();
+                } else {
+                    let back = bell.begin_outside().unwrap_or_else(|| {
+                        outside.poll();
+                        bell.end_outside()
+                    });
+                    if back.last {
+                        outside.silence(&bell);
+                    }
                 }
             }
             for waker in wakers {
                 waker.join().unwrap();
+            }
+        });
+    }
+
+    /// Two threads sleep outside: one wake ends both waits, and none that comes while they leave is lost.
+    #[test]
+    fn loom_a_wake_ends_every_wait() {
+        let mut model = loom::model::Builder::new();
+        model.preemption_bound = Some(3);
+        model.check(|| {
+            let (bell, outside) = (Arc::new(Bell::new()), Arc::new(Eventfd::new()));
+            let sleepers: Vec<_> = (0..2)
+                .map(|_| {
+                    let (bell, outside) = (bell.clone(), outside.clone());
+                    thread::spawn(move || {
+                        let back = bell.begin_outside().unwrap_or_else(|| {
+                            outside.poll();
+                            bell.end_outside()
+                        });
+                        if back.last {
+                            outside.silence(&bell);
+                        }
+                    })
+                })
+                .collect();
+            while bell.0.load(Ordering::Relaxed) < 2 * OUTSIDE {
+                thread::yield_now();
+            }
+            if bell.wake().outside {
+                outside.write();
+            }
+            for sleeper in sleepers {
+                sleeper.join().unwrap();
             }
         });
     }

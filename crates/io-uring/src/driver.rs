@@ -151,10 +151,15 @@ impl UringDriver {
         }
     }
 
+    /// What rang may have rung for a thread in `Readiness::wait` that has not come back yet; it silences the descriptor itself.
     fn silence(&mut self) {
-        if self.rung {
+        if self.rung && !self.signals.bell.has_sleepers() {
             self.rung = false;
             self.signals.outside.drain();
+            if self.signals.bell.relies_on_ring() {
+                // Somebody lay down, and was rung for, between the look and the silence.
+                self.signals.outside.write();
+            }
         }
     }
 

@@ -82,6 +82,15 @@ impl Signals {
         Ok(())
     }
 
+    /// Makes the descriptor unreadable. A waker who has rung for somebody that went to sleep meanwhile is not silenced with the
+    /// others: his call came before his ring, so whoever drains the ring finds the call, and rings again.
+    fn silence(&self) {
+        self.outside.drain();
+        if self.bell.is_called() {
+            self.outside.write();
+        }
+    }
+
     fn readable(&self) -> BorrowedFd<'_> {
         self.watched.as_ref().map_or(self.outside.0.as_fd(), AsFd::as_fd)
     }
@@ -93,18 +102,17 @@ impl Readiness for Signals {
     }
 
     fn wait(&self, at_most: Option<Duration>) {
-        if !self.bell.begin_outside() {
-            // If it was rung for on the descriptor too, that was this notice.
-            self.outside.drain();
-            return;
+        let mut rung = true;
+        let back = self.bell.begin_outside().unwrap_or_else(|| {
+            let deadline = at_most.and_then(|most| Instant::now().checked_add(most));
+            rung = wait_readable(&[self.readable().as_raw_fd()], deadline);
+            self.bell.end_outside()
+        });
+        // Whoever comes back from here looks at the driver and arms it anew before the next wait, and arming looks at the
+        // completion queue: a completion whose ringing is swallowed here is seen there.
+        if back.last && (rung || back.woken) {
+            self.silence();
         }
-        let deadline = at_most.and_then(|most| Instant::now().checked_add(most));
-        if wait_readable(&[self.readable().as_raw_fd()], deadline) {
-            // Whoever comes back from here looks at the driver and arms it anew before the next wait, and arming looks at
-            // the completion queue: a completion whose ringing is swallowed here is seen there.
-            self.outside.drain();
-        }
-        self.bell.end_outside();
     }
 
     fn wake(&self) {

@@ -1,7 +1,13 @@
 //! What is left to do once a lock is released. Foreign code (waking, dropping buffers and files) never runs under one.
 
 use super::{Answer, cell::Cell};
-use std::{cell::RefCell, io, sync::Arc, task::Waker};
+use std::{
+    cell::RefCell,
+    io,
+    panic::{AssertUnwindSafe, catch_unwind},
+    sync::Arc,
+    task::Waker,
+};
 
 /// Collected under a shard's lock, run without it.
 #[derive(Default)]
@@ -61,8 +67,8 @@ impl Aftermath {
         if self.wakers.is_empty() && self.answers.is_empty() {
             return self.keep();
         }
-        self.wakers.drain(..).for_each(Waker::wake);
-        self.answers.clear();
+        self.wakers.drain(..).for_each(|waker| guarded(|| waker.wake()));
+        self.answers.drain(..).for_each(|answer| guarded(|| drop(answer)));
         self.keep();
     }
 
@@ -74,6 +80,13 @@ impl Aftermath {
             }
         });
     }
+}
+
+/// Runs foreign code for somebody who is not to blame for it. A panic in it is reported as every panic is, and ends neither the thread
+/// that reaps for all nor the wakes of those behind it.
+#[inline]
+pub(crate) fn guarded(run: impl FnOnce()) {
+    let _ = catch_unwind(AssertUnwindSafe(run));
 }
 
 /// The same result once more; an error that is not the system's must be [`SyncFailed`](crate::SyncFailed).

@@ -3,6 +3,7 @@
 //! A thread sleeps until the next deadline and wakes who waits; it exists from the first deadline on, and sleeps for good without
 //! one. Where time is virtual there is no thread: whoever waits moves time no further than the next deadline.
 
+use super::aftermath::guarded;
 use std::{
     collections::BTreeMap,
     sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError, Weak},
@@ -89,7 +90,7 @@ impl Deadlines {
             let due = state.wakers.first_entry().filter(|first| first.key().0 <= now).map(|first| first.remove());
             drop(state);
             match due {
-                Some(waker) => waker.wake(),
+                Some(waker) => guarded(|| waker.wake()),
                 None => return,
             }
         }

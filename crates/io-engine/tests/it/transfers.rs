@@ -307,6 +307,33 @@ fn flags_that_forbid_a_continuation(world: &World) {
     }
 }
 
+/// A core that splits large transfers once cut an atomic write: the first piece was written, and its length answered as if that had
+/// been asked for. What may not be continued goes out whole.
+#[test]
+fn what_may_not_be_continued_is_not_cut() {
+    let len = 5 * 4096;
+    for (kind, flags) in [
+        (OpKind::Read, RwFlags::NOWAIT),
+        (OpKind::Write, RwFlags::NOWAIT),
+        (OpKind::Write, RwFlags::APPEND),
+        (OpKind::Write, RwFlags::ATOMIC),
+    ] {
+        let (puppet, strings) = Puppet::new(2);
+        strings.script(move |seen| Reply::Answer(seen.len as i32));
+        let mut options = InflightOptions::default();
+        options.transfer_max = 4096;
+        let mut core = core_with(puppet.boxed(), options);
+        let file = io_engine::adopt(tempfile::tempfile().unwrap()).unwrap();
+        let op = match kind {
+            OpKind::Read => Op::read(&file, room(len), 0),
+            _ => Op::write(&file, data(&pattern(2, len)), 0),
+        };
+        let (result, _) = run(&mut core, op.with_flags(flags));
+        assert_eq!(result.unwrap(), len, "{kind:?} {flags:?}");
+        assert_eq!(strings.seen().len(), 1, "{kind:?} {flags:?}");
+    }
+}
+
 fn nothing_to_transfer(world: &World) {
     let file = world.file(&pattern(1, 4096));
     let mut core = world.core(4);

@@ -121,6 +121,8 @@ macro_rules! for_each_case {
             wake::soak_no_wake_is_lost,
             wake::waking_nobody,
             wake::sleepers_outside_are_woken,
+            wake::a_wake_ends_every_wait,
+            wake::arming_takes_no_wake_from_who_waits,
             wake::waking_the_awake_is_free,
             wake::woken_before_arming,
             wake::armed_it_rings_for_completions,

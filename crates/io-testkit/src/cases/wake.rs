@@ -198,6 +198,93 @@ pub fn sleepers_outside_are_woken(cx: &Cx<'_>) {
     }
 }
 
+/// Several threads wait outside: one wake ends the waits of all. The first one back must not take the ring away from the others.
+pub fn a_wake_ends_every_wait(cx: &Cx<'_>) {
+    #[cfg(not(target_os = "linux"))]
+    cx.skip("needs Linux, to see threads sleep");
+    #[cfg(target_os = "linux")]
+    {
+        cx.needs_real_files(); // simulated time does not pass for threads that sleep
+        let mut bench = cx.bench(4);
+        let readiness = bench.driver().readiness();
+        for round in 0..20 {
+            let (tell, told) = std::sync::mpsc::channel();
+            let waiters: Vec<_> = (0..4)
+                .map(|_| {
+                    let (readiness, tell, most) = (readiness.clone(), tell.clone(), lost(cx));
+                    std::thread::spawn(move || {
+                        tell.send(std::fs::read_link("/proc/thread-self").expect("proc(5)")).expect("somebody listens");
+                        let begun = Instant::now();
+                        readiness.wait(Some(most));
+                        begun.elapsed()
+                    })
+                })
+                .collect();
+            let threads: Vec<_> = told.iter().take(waiters.len()).collect();
+            // A wake that comes before a wait may be used up by another one; so all have to be asleep.
+            let begun = Instant::now();
+            while !threads.iter().all(|thread| is_asleep(thread)) {
+                assert!(begun.elapsed() < cx.patience(), "somebody does not go to sleep");
+                std::thread::sleep(Duration::from_millis(2));
+            }
+            readiness.wake();
+            for waiter in waiters {
+                let slept = waiter.join().expect("a waiter does nothing that panics");
+                assert!(slept < soon(cx), "one of several slept on, round {round}");
+            }
+            bench.reap(Wait::AtMost(Duration::from_millis(1)));
+        }
+    }
+}
+
+/// One thread waits outside and is woken, and another one looks, arms or disarms before the first has come back. Silencing what rang
+/// for the driver must not silence what rang for him.
+pub fn arming_takes_no_wake_from_who_waits(cx: &Cx<'_>) {
+    #[cfg(not(target_os = "linux"))]
+    cx.skip("needs Linux, to see threads sleep");
+    #[cfg(target_os = "linux")]
+    {
+        cx.needs_real_files();
+        let mut bench = cx.bench(4);
+        let readiness = bench.driver().readiness();
+        for round in 0..100 {
+            assert_eq!(bench.driver().arm(true), Armed::Waiting);
+            let (tell, told) = std::sync::mpsc::channel();
+            let (waits, most) = (readiness.clone(), lost(cx));
+            let waiter = std::thread::spawn(move || {
+                tell.send(std::fs::read_link("/proc/thread-self").expect("proc(5)")).expect("somebody listens");
+                let begun = Instant::now();
+                waits.wait(Some(most));
+                begun.elapsed()
+            });
+            let thread = told.recv().expect("the waiter says who it is");
+            while !is_asleep(&thread) {
+                std::thread::yield_now();
+            }
+            readiness.wake();
+            bench.reap(Wait::No);
+            let _ = bench.driver().arm(round % 2 == 0);
+            let slept = waiter.join().expect("a waiter does nothing that panics");
+            assert!(slept < soon(cx), "round {round}: the wake was silenced");
+            bench.reap(Wait::AtMost(Duration::from_millis(1)));
+        }
+    }
+}
+
+/// True if a thread sleeps (`pid/task/tid`, proc(5)), or has ended. Looked at twice, because it may have slept on its way, for a
+/// lock.
+#[cfg(target_os = "linux")]
+fn is_asleep(thread: &std::path::Path) -> bool {
+    let sleeps = || match std::fs::read_to_string(std::path::Path::new("/proc").join(thread).join("stat")) {
+        Ok(stat) => stat.rsplit(") ").next().is_some_and(|rest| rest.starts_with('S')),
+        Err(_) => true,
+    };
+    sleeps() && {
+        std::thread::sleep(Duration::from_millis(1));
+        sleeps()
+    }
+}
+
 /// Brings out all that is staged, without looking at what has completed already: there is no room for it. What is not accepted
 /// would ring for nobody.
 fn submit_blindly(bench: &mut Bench) {

@@ -155,6 +155,65 @@ unsafe impl IoBuf for Nosy {
     }
 }
 
+/// A waker that panics.
+struct Bad;
+
+impl Wake for Bad {
+    fn wake(self: Arc<Self>) {
+        panic!("expected by the test");
+    }
+}
+
+/// A waker that tells.
+struct Good(std::sync::mpsc::Sender<()>);
+
+impl Wake for Good {
+    fn wake(self: Arc<Self>) {
+        let _ = self.0.send(());
+    }
+}
+
+/// A waker's panic once ended the thread that called it: the reaper, and then nobody reaped any more; the thread of the deadlines,
+/// and then nothing timed out.
+#[test]
+#[cfg(unix)]
+fn a_waker_that_panics_harms_nobody_else() {
+    use crate::{cancel::Fifo, world::PATIENCE};
+    on_every_driver(|shards| {
+        if shards.driver_name() == DriverName::Uring {
+            return; // it opens pipes without waiting for the other end
+        }
+        let dirs = [(); 4].map(|()| tempfile::tempdir().unwrap());
+        let fifos = [0, 1, 2, 3].map(|i| Fifo::new(dirs[i].path()));
+        let open = |i: usize| {
+            let op = Op::open(&fifos[i].0, OpenOptions::READ).unwrap();
+            shards.operation(op, |answer| answer.result.map(drop))
+        };
+        let (tell, told) = std::sync::mpsc::channel();
+        let (bad, good) = (Waker::from(Arc::new(Bad)), Waker::from(Arc::new(Good(tell))));
+        let (mut bad, mut good) = (Context::from_waker(&bad), Context::from_waker(&good));
+        // Woken by the reaper.
+        let (mut first, mut second) = (open(0), open(1));
+        assert!(Pin::new(&mut first).poll(&mut bad).is_pending());
+        assert!(Pin::new(&mut second).poll(&mut good).is_pending());
+        fifos[0].let_go();
+        std::thread::sleep(Duration::from_millis(20));
+        fifos[1].let_go();
+        assert!(told.recv_timeout(PATIENCE).is_ok(), "the completion of another operation was lost");
+        assert!(Pin::new(&mut second).poll(&mut good).is_ready());
+        // Woken by the deadlines.
+        let (mut first, mut second) =
+            (open(2).with_timeout(Duration::from_millis(10)), open(3).with_timeout(Duration::from_millis(40)));
+        assert!(Pin::new(&mut first).poll(&mut bad).is_pending());
+        assert!(Pin::new(&mut second).poll(&mut good).is_pending());
+        assert!(told.recv_timeout(PATIENCE).is_ok(), "another operation's deadline was lost");
+        fifos[2].let_go();
+        fifos[3].let_go();
+        drop((first, second));
+        comes_to_rest(&shards);
+    });
+}
+
 #[test]
 fn wakers_and_buffers_that_call_back() {
     on_every_driver(|shards| {
