@@ -4,7 +4,7 @@ use io_core::Reach;
 use std::{fmt, ops::Range};
 
 /// Bytes of a file that were changed and that no sync has confirmed since: after a failed sync they may be on the disk or not, old
-/// and new in any mixture.
+/// and new in any mixture. The size of the file may be an old one, too: bytes that are there only because it grew are not named.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum InDoubt {
     /// These, in order and apart from one another. Empty: the failure concerned no content written through this process.

@@ -21,7 +21,7 @@ const QUEUE_BYTES: RangeInclusive<u64> = 1..=1 << 38;
 const IO_WORKERS: RangeInclusive<u64> = 0..=1024;
 const POOL_THREADS: RangeInclusive<u64> = 0..=4096;
 const AT_ONCE_MAX: RangeInclusive<u64> = 0..=1 << 30;
-const BUFFER_POOL_SIZE: RangeInclusive<u64> = 0..=1 << 20;
+const BUFFER_POOL_SIZE: RangeInclusive<u64> = 1..=1 << 20;
 const PREALLOCATE_SIZE: RangeInclusive<u64> = 1..=i64::MAX as u64;
 
 /// Settings of a file system.
@@ -37,7 +37,7 @@ const PREALLOCATE_SIZE: RangeInclusive<u64> = 1..=i64::MAX as u64;
 /// | `pool_threads` | 0 | 0 to 4096 | `IOFS_POOL_THREADS` |
 /// | `submit_from` | caller | `caller`, `engine` | `IOFS_SUBMIT_FROM` |
 /// | `at_once_max` | 64 KiB | 0 to 1 GiB | `IOFS_AT_ONCE_MAX` |
-/// | `buffer_pool_size` | 64 | 0 to 1048576 | `IOFS_BUFFER_POOL_SIZE` |
+/// | `buffer_pool_size` | 64 | 1 to 1048576 | `IOFS_BUFFER_POOL_SIZE` |
 /// | `preallocate_wal` | true | | `IOFS_PREALLOCATE_WAL` |
 /// | `preallocate_size` | 64 MiB | 1 to 2^63 - 1 | `IOFS_PREALLOCATE_SIZE` |
 ///
@@ -84,9 +84,9 @@ pub struct IoConfig {
     pub submit_from: SubmitFrom,
     /// Largest read of a buffered file that is tried on the caller's thread before anything else, in bytes; 0: none is.
     pub at_once_max: u32,
-    /// Buffers that a pool made for this file system keeps of each size.
+    /// Most buffers of each size (4 KiB, 64 KiB, 1 MiB) in [`FileSystem::buffer_pool`](crate::FileSystem::buffer_pool).
     pub buffer_pool_size: usize,
-    /// Whether logs allocate their space ahead.
+    /// Whether logs on this file system allocate their space ahead. For those who write logs; the file system does not look at it.
     pub preallocate_wal: bool,
     /// How much of it at once, in bytes.
     pub preallocate_size: u64,
@@ -185,7 +185,7 @@ mod tests {
             ("io_workers", |c| c.io_workers = 1025),
             ("pool_threads", |c| c.pool_threads = 4097),
             ("at_once_max", |c| c.at_once_max = u32::MAX),
-            ("buffer_pool_size", |c| c.buffer_pool_size = usize::MAX),
+            ("buffer_pool_size", |c| c.buffer_pool_size = 0),
             ("preallocate_size", |c| c.preallocate_size = 0),
         ];
         for (field, spoil) in wrong {

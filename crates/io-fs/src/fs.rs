@@ -12,14 +12,14 @@ pub use snapshot::Snapshot;
 
 use crate::{Backend, File, IoConfig, file::Planner};
 use io_engine::{
-    Answer, Operation, Shards,
+    Answer, BufferPool, Operation, PoolOptions, Shards,
     core::{Driver, Metadata, Op, Output, Unavailable},
 };
 use std::{
     fmt,
     future::Future,
     io,
-    sync::{Arc, atomic::AtomicU64},
+    sync::{Arc, OnceLock, atomic::AtomicU64},
 };
 
 /// A file system as the operating system (or a simulator) has it, reached through one engine. Clones are the same one.
@@ -35,6 +35,8 @@ pub(crate) struct Inner {
     pub(crate) config: IoConfig,
     /// What was measured about durable writes.
     pub(crate) planner: Planner,
+    /// Made when it is first asked for.
+    buffers: OnceLock<BufferPool>,
     /// Temporary names given out so far.
     temporaries: AtomicU64,
 }
@@ -91,6 +93,16 @@ impl FileSystem {
         &self.0.config
     }
 
+    /// The file system's own pool of buffers, of [`buffer_pool_size`](IoConfig::buffer_pool_size) buffers of each size, registered with
+    /// the drivers. It is made when it is first asked for, and maps memory as it is needed; where all buffers are out, the heap stands in.
+    pub fn buffer_pool(&self) -> &BufferPool {
+        self.0.buffers.get_or_init(|| {
+            let pool = BufferPool::new(PoolOptions::per_class(self.0.config.buffer_pool_size));
+            pool.attach(&self.0.shards);
+            pool
+        })
+    }
+
     /// The engine behind it, for counters and for operations that have no method here.
     pub fn shards(&self) -> &Shards {
         &self.0.shards
@@ -107,6 +119,7 @@ impl FileSystem {
             backend,
             config,
             planner: Planner::default(),
+            buffers: OnceLock::new(),
             temporaries: AtomicU64::new(0),
         }))
     }

@@ -38,6 +38,7 @@
 #![forbid(unsafe_code)]
 
 mod adapters;
+mod async_fs;
 mod backend;
 mod backpressure;
 mod buffers;
@@ -49,6 +50,7 @@ mod options;
 mod worker;
 
 pub use adapters::{Chunks, Cursor, CursorOptions, WriteFailed};
+pub use async_fs::{AsyncFileSystem, DynAsyncFileSystem};
 pub use backend::Backend;
 pub use backpressure::{AcquirePermit, BackpressureController, BackpressurePermit};
 pub use buffers::IoBufferPool;

@@ -3,6 +3,7 @@
 mod append;
 mod closing;
 mod direct;
+mod doubt;
 mod durable;
 mod failures;
 mod ranges;

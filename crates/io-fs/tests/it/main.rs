@@ -1,4 +1,13 @@
 //! The facade, on every driver that this machine has and on the simulator.
 #![allow(missing_docs, unreachable_pub, dead_code)]
 
+mod fs_kit;
+
 mod files;
+mod fs_config;
+mod fs_copy;
+mod fs_names;
+mod fs_open;
+mod fs_replace;
+mod fs_traits;
+mod fs_worker;
