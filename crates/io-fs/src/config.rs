@@ -9,6 +9,7 @@ mod words;
 pub use builder::IoConfigBuilder;
 pub use error::ConfigError;
 
+use crate::DurableRoute;
 use io_engine::{ShardOptions, SubmitFrom, core::DriverName};
 use std::{ops::RangeInclusive, thread};
 
@@ -37,6 +38,7 @@ const PREALLOCATE_SIZE: RangeInclusive<u64> = 1..=i64::MAX as u64;
 /// | `pool_threads` | 0 | 0 to 4096 | `IOFS_POOL_THREADS` |
 /// | `submit_from` | caller | `caller`, `engine` | `IOFS_SUBMIT_FROM` |
 /// | `at_once_max` | 64 KiB | 0 to 1 GiB | `IOFS_AT_ONCE_MAX` |
+/// | `durable_route` | the faster one | `dsync`, `sync` | `IOFS_DURABLE_ROUTE` (`auto` for the default) |
 /// | `buffer_pool_size` | 64 | 1 to 1048576 | `IOFS_BUFFER_POOL_SIZE` |
 /// | `preallocate_wal` | true | | `IOFS_PREALLOCATE_WAL` |
 /// | `preallocate_size` | 64 MiB | 1 to 2^63 - 1 | `IOFS_PREALLOCATE_SIZE` |
@@ -84,6 +86,10 @@ pub struct IoConfig {
     pub submit_from: SubmitFrom,
     /// Largest read of a buffered file that is tried on the caller's thread before anything else, in bytes; 0: none is.
     pub at_once_max: u32,
+    /// Which way durable writes go ([`File::write_durable_at`](crate::File::write_durable_at)); `None`: the one that is measured to be
+    /// faster. Where it is settled nothing is measured.
+    #[cfg_attr(feature = "serde", serde(with = "words::durable_route"))]
+    pub durable_route: Option<DurableRoute>,
     /// Most buffers of each size (4 KiB, 64 KiB, 1 MiB) in [`FileSystem::buffer_pool`](crate::FileSystem::buffer_pool).
     pub buffer_pool_size: usize,
     /// Whether logs on this file system allocate their space ahead. For those who write logs; the file system does not look at it.
@@ -105,6 +111,7 @@ impl Default for IoConfig {
             pool_threads: 0,
             submit_from: SubmitFrom::Caller,
             at_once_max: shards.at_once_max,
+            durable_route: None,
             buffer_pool_size: 64,
             preallocate_wal: true,
             preallocate_size: 64 << 20,
@@ -177,7 +184,8 @@ mod tests {
 
     #[test]
     fn every_field_is_looked_at() {
-        let wrong: [(&str, fn(&mut IoConfig)); 9] = [
+        type Spoil = fn(&mut IoConfig);
+        let wrong: [(&str, Spoil); 9] = [
             ("sq_depth", |c| c.sq_depth = 0),
             ("sq_depth", |c| c.sq_depth = 32_769),
             ("queue_depth", |c| c.queue_depth = 1 << 23),
@@ -214,7 +222,13 @@ mod tests {
         assert_eq!(serde_json::from_str::<IoConfig>(&text).unwrap(), config);
         assert_eq!(serde_json::from_str::<IoConfig>("{}").unwrap(), IoConfig::default());
         assert_eq!(serde_json::from_str::<IoConfig>(r#"{"driver":"auto"}"#).unwrap().driver, None);
-        for wrong in [r#"{"sq_dept":1}"#, r#"{"driver":"disk"}"#, r#"{"submit_from":"me"}"#, r#"{"sq_depth":-1}"#] {
+        for wrong in [
+            r#"{"sq_dept":1}"#,
+            r#"{"driver":"disk"}"#,
+            r#"{"submit_from":"me"}"#,
+            r#"{"durable_route":"never"}"#,
+            r#"{"sq_depth":-1}"#,
+        ] {
             assert!(serde_json::from_str::<IoConfig>(wrong).is_err(), "{wrong}");
         }
     }

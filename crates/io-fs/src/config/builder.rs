@@ -1,6 +1,7 @@
 //! Settings made step by step.
 
 use super::{ConfigError, IoConfig};
+use crate::DurableRoute;
 use io_engine::{SubmitFrom, core::DriverName};
 
 /// Settings that are being made; see [`IoConfig`] for what each of them means.
@@ -63,7 +64,13 @@ impl IoConfigBuilder {
         self
     }
 
-    /// Buffers that a pool keeps of each size.
+    /// This way for durable writes, measured or not.
+    pub fn durable_route(mut self, route: DurableRoute) -> Self {
+        self.0.durable_route = Some(route);
+        self
+    }
+
+    /// Most buffers of each size in the file system's own pool.
     pub fn buffer_pool_size(mut self, buffers: usize) -> Self {
         self.0.buffer_pool_size = buffers;
         self

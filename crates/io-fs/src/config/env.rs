@@ -1,6 +1,7 @@
 //! Settings from the environment.
 
 use super::{ConfigError, IoConfig};
+use crate::DurableRoute;
 use io_engine::{SubmitFrom, core::DriverName};
 use std::{env, ffi::OsString};
 
@@ -32,6 +33,7 @@ impl IoConfig {
         vars.read("IOFS_POOL_THREADS", "a number", number, &mut self.pool_threads)?;
         vars.read("IOFS_SUBMIT_FROM", "caller or engine", submit_from, &mut self.submit_from)?;
         vars.read("IOFS_AT_ONCE_MAX", "a number of bytes", bytes, &mut self.at_once_max)?;
+        vars.read("IOFS_DURABLE_ROUTE", "auto, dsync or sync", durable_route, &mut self.durable_route)?;
         vars.read("IOFS_BUFFER_POOL_SIZE", "a number", number, &mut self.buffer_pool_size)?;
         vars.read("IOFS_PREALLOCATE_WAL", "yes or no", yes_or_no, &mut self.preallocate_wal)?;
         vars.read("IOFS_PREALLOCATE_SIZE", "a number of bytes", bytes, &mut self.preallocate_size)?;
@@ -77,6 +79,16 @@ pub(super) fn submit_from(text: &str) -> Option<SubmitFrom> {
     match text {
         "caller" => Some(SubmitFrom::Caller),
         "engine" => Some(SubmitFrom::EngineThread),
+        _ => None,
+    }
+}
+
+/// A way for durable writes, or `auto`.
+pub(super) fn durable_route(text: &str) -> Option<Option<DurableRoute>> {
+    match text {
+        "auto" => Some(None),
+        "dsync" => Some(Some(DurableRoute::Dsync)),
+        "sync" => Some(Some(DurableRoute::WriteThenSync)),
         _ => None,
     }
 }
@@ -129,6 +141,7 @@ mod tests {
             ("IOFS_POOL_THREADS", "5"),
             ("IOFS_SUBMIT_FROM", "engine"),
             ("IOFS_AT_ONCE_MAX", "16KiB"),
+            ("IOFS_DURABLE_ROUTE", "sync"),
             ("IOFS_BUFFER_POOL_SIZE", "11"),
             ("IOFS_PREALLOCATE_WAL", "off"),
             ("IOFS_PREALLOCATE_SIZE", "2g"),
@@ -143,6 +156,7 @@ mod tests {
             pool_threads: 5,
             submit_from: SubmitFrom::EngineThread,
             at_once_max: 16 << 10,
+            durable_route: Some(DurableRoute::WriteThenSync),
             buffer_pool_size: 11,
             preallocate_wal: false,
             preallocate_size: 2 << 30,
@@ -172,6 +186,7 @@ mod tests {
             ("IOFS_POOL_THREADS", " 2"),
             ("IOFS_SUBMIT_FROM", "thread"),
             ("IOFS_AT_ONCE_MAX", "k"),
+            ("IOFS_DURABLE_ROUTE", "fsync"),
             ("IOFS_BUFFER_POOL_SIZE", "1.5"),
             ("IOFS_PREALLOCATE_WAL", "2"),
             ("IOFS_PREALLOCATE_SIZE", "0x10"),

@@ -39,3 +39,28 @@ pub(super) mod submit_from {
             .ok_or_else(|| de::Error::invalid_value(de::Unexpected::Str(&word), &"caller or engine"))
     }
 }
+
+/// The way of durable writes: `auto`, `dsync` or `sync`.
+pub(super) mod durable_route {
+    use crate::DurableRoute;
+    use serde::{Deserialize, Deserializer, Serializer, de};
+
+    pub(in crate::config) fn serialize<S: Serializer>(
+        route: &Option<DurableRoute>,
+        serializer: S,
+    ) -> Result<S::Ok, S::Error> {
+        serializer.serialize_str(match route {
+            None => "auto",
+            Some(DurableRoute::Dsync) => "dsync",
+            Some(DurableRoute::WriteThenSync) => "sync",
+        })
+    }
+
+    pub(in crate::config) fn deserialize<'de, D: Deserializer<'de>>(
+        deserializer: D,
+    ) -> Result<Option<DurableRoute>, D::Error> {
+        let word = String::deserialize(deserializer)?;
+        crate::config::env::durable_route(&word)
+            .ok_or_else(|| de::Error::invalid_value(de::Unexpected::Str(&word), &"auto, dsync or sync"))
+    }
+}

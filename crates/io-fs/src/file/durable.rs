@@ -49,7 +49,8 @@ async fn write_durable<B: IoBuf>(file: File, buf: B, offset: u64) -> BufResult<u
     let key = LaneKey { device: facts.inode.map_or(0, |inode| inode.dev), direct: facts.direct, concurrent };
     let trip = fs.0.planner.begin(key, writers);
     let began = fs.shards().now();
-    let (result, buf) = match trip.route {
+    let settled = fs.0.config.durable_route;
+    let (result, buf) = match settled.unwrap_or(trip.route) {
         DurableRoute::Dsync => match write_dsync(&file, buf, offset).await {
             (Err(error), buf) if is_unknown(&error) => {
                 fs.0.planner.refused(trip);
@@ -60,7 +61,7 @@ async fn write_durable<B: IoBuf>(file: File, buf: B, offset: u64) -> BufResult<u
         DurableRoute::WriteThenSync => write_then_sync(&file, buf, offset).await,
     };
     // Who was alone at first and is not at the end was slowed by others, and the other way round.
-    if result.is_ok() && (writer.count() > 1) == concurrent {
+    if settled.is_none() && result.is_ok() && (writer.count() > 1) == concurrent {
         fs.0.planner.done(trip, fs.shards().now().saturating_sub(began));
     }
     (result, buf)

@@ -85,6 +85,26 @@ fn the_file_systems_own_pool_is_of_the_size_asked_for() {
 }
 
 #[test]
+fn a_settled_way_of_durable_writes_is_taken_and_not_measured() {
+    use io_fs::DurableRoute::{Dsync, WriteThenSync};
+    for (route, syncs) in [(Dsync, false), (WriteThenSync, true)] {
+        let disk = io_sim::SimDisk::new(io_sim::SimOptions::seeded(1));
+        let config = IoConfig::builder().durable_route(route).build().unwrap();
+        let fs = FileSystem::with_driver_and_config(Box::new(disk.driver(8)), config).unwrap();
+        fs.block_on(async {
+            let file = fs.create("/f").await.unwrap();
+            for i in 0..20 {
+                file.write_durable_at(vec![i as u8; 100], i * 100).await.0.unwrap();
+            }
+        });
+        let synced = disk.trace().iter().filter(|event| format!("{event:?}").contains("SyncData")).count();
+        assert_eq!(synced > 0, syncs, "{route:?}");
+        let table = fs.durability_table();
+        assert!(table.iter().all(|row| row.dsync.is_none() && row.write_then_sync.is_none()), "{table:?}");
+    }
+}
+
+#[test]
 fn everything_works_when_the_engine_submits() {
     for driver in DriverName::REAL {
         let Some(fs) = real(driver, |config| config.submit_from = SubmitFrom::EngineThread) else { continue };
