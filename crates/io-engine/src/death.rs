@@ -115,6 +115,11 @@ impl<S: Carrier> Inflight<S> {
 
     /// Names one operation whose completion will never come, and the reason. Its memory is not given back.
     pub fn next_lost(&mut self) -> Option<(&S, io::Error)> {
+        self.next_lost_mut().map(|(carrier, reason)| (&*carrier, reason))
+    }
+
+    /// As [`Inflight::next_lost`], for who has to change what goes with the operation, which stays as it is.
+    pub(crate) fn next_lost_mut(&mut self) -> Option<(&mut S, io::Error)> {
         let Some(token) = self.death.names.pop() else {
             // All of them are named: their places can be had again.
             self.renew_slots();
@@ -122,7 +127,7 @@ impl<S: Carrier> Inflight<S> {
         };
         let reason = self.death.died.map_or(errno::EIO, |(reason, _)| reason);
         let flight = self.slots.get_mut(token).expect("quarantined slots are never freed");
-        Some((&flight.carrier, io::Error::from_raw_os_error(reason)))
+        Some((&mut flight.carrier, io::Error::from_raw_os_error(reason)))
     }
 
     /// If nothing but lost operations is left in the table, a new table takes over and the old one is leaked: otherwise a dead

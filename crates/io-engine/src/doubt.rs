@@ -156,6 +156,8 @@ impl Ranges {
 
 #[cfg(test)]
 mod tests {
+    #![allow(clippy::single_range_in_vec_init)] // lists of ranges, some of which have one element
+
     use super::*;
 
     fn written(doubt: &mut Doubt, start: u64, end: u64) {

@@ -4,8 +4,7 @@
 //! one that is given up leaves at once. Whoever brings completions takes from the queue, for the shard that he holds: a future
 //! that is never polled again keeps nobody waiting.
 
-use super::{OpBox, cell::Cell};
-use crate::inode::{Inode, SyncKind};
+use super::{OpBox, cell::Cell, shared::SyncTurn};
 use io_core::Op;
 use std::{
     collections::VecDeque,
@@ -34,8 +33,8 @@ pub(crate) struct Admission {
 pub(crate) enum Queued {
     /// An operation, in its cell.
     Cell(Arc<Cell>),
-    /// A shared sync of an inode; the waiting ends are with the inode.
-    Sync(Arc<Inode>, SyncKind),
+    /// A sync that several wait for; the waiting ends are with the inode.
+    Sync(SyncTurn),
 }
 
 /// What an operation counts for; given back when it is answered.
@@ -121,7 +120,7 @@ impl Admission {
             let first = queue.pop_front().expect("looked at above");
             let op = match &first {
                 Queued::Cell(cell) => cell.admit(),
-                Queued::Sync(inode, kind) => Some(OpBox::new(inode.shared_sync(*kind))),
+                Queued::Sync(turn) => Some(turn.op()),
             };
             match op {
                 Some(op) => break Some((first, op, weight)),

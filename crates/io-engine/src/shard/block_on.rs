@@ -1,6 +1,6 @@
 //! Running a future on the calling thread, which watches over its shard while it sleeps.
 
-use super::{Reaping, Shards, core::Shard, watch::Watcher};
+use super::{Reaping, Shards, SubmitFrom, core::Shard, watch::Watcher};
 use io_core::{Readiness, Wait};
 use std::{
     cell::Cell,
@@ -12,6 +12,7 @@ use std::{
     },
     task::{Context, Poll, Wake, Waker},
     thread::{self, Thread},
+    time::Duration,
 };
 
 thread_local! {
@@ -51,10 +52,25 @@ impl Wake for Sleeper {
     }
 }
 
+/// Where a thread sleeps and reaps.
+struct Seat {
+    shard: Arc<Shard>,
+    /// `None`: an outer call of this thread has it, and lends it.
+    _own: Option<Seated>,
+}
+
 /// The seat, marked as this thread's until it is dropped, also by a panic.
 struct Seated {
     watcher: Watcher,
     before: *const Shard,
+}
+
+impl Seated {
+    fn take(shard: &Arc<Shard>) -> Option<Seated> {
+        let watcher = Watcher::seated(shard)?;
+        let before = SEAT.replace(Arc::as_ptr(shard));
+        Some(Seated { watcher, before })
+    }
 }
 
 impl Drop for Seated {
@@ -69,16 +85,11 @@ impl Shards {
     /// Runs a future to its end on the calling thread. While it sleeps it reaps its shard's completions itself: no other thread is
     /// involved.
     ///
-    /// Several threads may do so at once, and calls may be nested (the inner one then sleeps apart). A panic of the future is passed on;
-    /// operations in flight go on.
+    /// Several threads may do so at once, and calls may be nested. A panic of the future is passed on; operations in flight go on.
     pub fn block_on<F: Future>(&self, future: F) -> F::Output {
-        let seat = self.shards().iter().cycle().skip(self.home()).take(self.shards().len()).find_map(Watcher::seated);
-        let seated = seat.map(|watcher| {
-            let before = SEAT.replace(Arc::as_ptr(watcher.shard()));
-            Seated { watcher, before }
-        });
-        let bed = match &seated {
-            Some(seated) => Bed::Shard(seated.watcher.shard().readiness.clone()),
+        let seat = self.take_seat();
+        let bed = match &seat {
+            Some(seat) => Bed::Shard(seat.shard.readiness.clone()),
             None => Bed::Thread(thread::current()),
         };
         let sleeper = Arc::new(Sleeper { woken: AtomicBool::new(false), bed });
@@ -90,19 +101,28 @@ impl Shards {
             if let Poll::Ready(output) = future.as_mut().poll(&mut cx) {
                 return output;
             }
-            match &seated {
-                Some(seated) => self.sleep_seated(&sleeper, &seated.watcher),
-                None => {
-                    while !sleeper.woken.load(Ordering::SeqCst) {
-                        thread::park();
-                    }
-                }
+            match &seat {
+                Some(seat) => self.sleep_seated(&sleeper, &seat.shard),
+                None => self.sleep_apart(&sleeper),
             }
         }
     }
 
+    /// A seat for the calling thread, on its own shard if that is free. None where operations are to enter the kernel elsewhere.
+    fn take_seat(&self) -> Option<Seat> {
+        if self.submit_from() == SubmitFrom::EngineThread {
+            return None;
+        }
+        let (shards, home) = (self.shards(), self.home());
+        if let Some(lent) = shards.iter().find(|shard| is_seated(shard)) {
+            return Some(Seat { shard: lent.clone(), _own: None });
+        }
+        let mut in_turn = shards[home..].iter().chain(&shards[..home]);
+        in_turn.find_map(|shard| Seated::take(shard).map(|own| Seat { shard: shard.clone(), _own: Some(own) }))
+    }
+
     /// Submits, sleeps and reaps until the future is woken.
-    fn sleep_seated(&self, sleeper: &Sleeper, watcher: &Watcher) {
+    fn sleep_seated(&self, sleeper: &Sleeper, shard: &Arc<Shard>) {
         let woken = || sleeper.woken.load(Ordering::SeqCst);
         if self.reaping() == Reaping::Owner {
             while !woken() {
@@ -111,12 +131,12 @@ impl Shards {
                     Some(left) => Wait::AtMost(left),
                     None => Wait::Forever,
                 };
-                watcher.shard().turn_waiting(if woken() { Wait::No } else { wait });
+                shard.turn_waiting(if woken() { Wait::No } else { wait });
             }
             return;
         }
         loop {
-            let turned = watcher.turn();
+            let turned = shard.watch.turn_for_others(shard);
             if self.reaping() == Reaping::Polls {
                 self.deadlines().fire();
             }
@@ -125,7 +145,30 @@ impl Shards {
             }
             let deadline = if self.reaping() == Reaping::Polls { self.deadlines().next_in() } else { None };
             let at_most = turned.due.into_iter().chain(deadline).min();
-            watcher.shard().readiness.wait(at_most);
+            shard.readiness.wait(at_most);
+        }
+    }
+
+    /// Sleeps until the future is woken. Without reaper threads whoever has the seat reaps for all; when it becomes free meanwhile, this
+    /// thread does for a moment.
+    fn sleep_apart(&self, sleeper: &Sleeper) {
+        const MOMENT: Duration = Duration::from_millis(1);
+        while !sleeper.woken.load(Ordering::SeqCst) {
+            if self.reaping() == Reaping::Threads {
+                thread::park();
+                continue;
+            }
+            let shard = &self.shards()[0];
+            match Seated::take(shard) {
+                Some(_seated) => {
+                    shard.turn();
+                    self.deadlines().fire();
+                    if !sleeper.woken.load(Ordering::SeqCst) {
+                        shard.readiness.wait(Some(MOMENT));
+                    }
+                }
+                None => thread::park_timeout(MOMENT),
+            }
         }
     }
 }

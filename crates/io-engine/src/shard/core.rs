@@ -5,12 +5,12 @@ use super::{
     admission::{Admission, Queued, Weight},
     aftermath::Aftermath,
     cell::{Cell, Way},
+    shared::SyncTurn,
     watch::Watch,
 };
 use crate::{
     Inflight, InflightOptions,
     inflight::{Carrier, Finished, sealed::Sealed},
-    inode::{Inode, SyncKind},
     stats::{InFlightOp, Stats},
 };
 use io_core::{Armed, Driver, Op, OpClass, Readiness, Token, Unavailable, Wait};
@@ -39,8 +39,8 @@ pub(crate) enum To {
     /// Who holds the lock at this moment.
     Caller,
     Cell(Arc<Cell>),
-    /// Everybody who waits for this sync of the inode.
-    Sync(Arc<Inode>, SyncKind),
+    /// Everybody who waits for a sync of an inode.
+    Sync(SyncTurn),
 }
 
 impl Sealed for Errand {}
@@ -242,11 +242,10 @@ impl Shard {
                     self.admission.forget_orphan(weight);
                 }
             }
-            To::Sync(inode, kind) => {
-                if inode.finish_shared(kind, &mut after.synced) {
-                    self.accept_or_queue(state, Queued::Sync(inode.clone(), kind));
+            To::Sync(turn) => {
+                if let Some(next) = turn.finish(&result, after) {
+                    self.accept_or_queue(state, next);
                 }
-                after.deliver_shared(&result);
                 after.discard(Answer { op: Some(op), result });
             }
         }
@@ -255,14 +254,13 @@ impl Shard {
     /// Those whose operation died with its driver keep waiting, like the memory that is not coming back; but a sync has no
     /// memory, and its waiting ends are told.
     fn name_lost(&self, state: &mut State, after: &mut Aftermath) {
-        while let Some((errand, reason)) = state.core.next_lost() {
+        while let Some((errand, reason)) = state.core.next_lost_mut() {
             self.admission.leave(errand.weight);
-            match &errand.to {
-                To::Sync(inode, kind) => {
-                    if inode.finish_shared(*kind, &mut after.synced) {
-                        self.admission.push(Queued::Sync(inode.clone(), *kind));
+            match std::mem::replace(&mut errand.to, To::Caller) {
+                To::Sync(turn) => {
+                    if let Some(next) = turn.finish(&Err(reason), after) {
+                        self.admission.push(Queued::Sync(next));
                     }
-                    after.deliver_shared(&Err(reason));
                 }
                 // From here on it is quarantined, and no orphan.
                 To::Cell(cell) if cell.lose() => self.admission.forget_orphan(errand.weight),
@@ -272,15 +270,14 @@ impl Shard {
     }
 
     /// A shared sync goes on in the slot that its predecessor has just left.
-    fn accept_or_queue(&self, state: &mut State, queued: Queued) {
-        let Queued::Sync(inode, kind) = queued else { unreachable!("only syncs go on") };
-        let op = OpBox::new(inode.shared_sync(kind));
+    fn accept_or_queue(&self, state: &mut State, turn: SyncTurn) {
+        let op = turn.op();
         let weight = Weight::of(&op);
         if state.core.room() > 0 && self.admission.enter(weight) {
-            let accepted = state.core.accept(Errand { op, to: To::Sync(inode, kind), weight });
+            let accepted = state.core.accept(Errand { op, to: To::Sync(turn), weight });
             debug_assert!(accepted.is_ok(), "there was room");
         } else {
-            self.admission.push(Queued::Sync(inode, kind));
+            self.admission.push(Queued::Sync(turn));
         }
     }
 
@@ -289,13 +286,13 @@ impl Shard {
     fn settle(&self, state: &mut State, anew: bool) -> bool {
         while self.admission.has_waiting() && state.core.room() > 0 {
             let Some((queued, op, weight)) = self.admission.pop() else { break };
-            let to = match &queued {
-                Queued::Cell(cell) => To::Cell(cell.clone()),
-                Queued::Sync(inode, kind) => To::Sync(inode.clone(), *kind),
+            let (to, cell) = match queued {
+                Queued::Cell(cell) => (To::Cell(cell.clone()), Some(cell)),
+                Queued::Sync(turn) => (To::Sync(turn), None),
             };
             let accepted = state.core.accept(Errand { op, to, weight });
             let token = accepted.unwrap_or_else(|_| unreachable!("there was room"));
-            if let Queued::Cell(cell) = &queued {
+            if let Some(cell) = cell {
                 cell.set_way(Way::Shard(self.index, token));
             }
         }
@@ -334,6 +331,17 @@ impl Shard {
     #[inline]
     pub(crate) fn busy(&self) -> u32 {
         self.busy.load(Ordering::SeqCst)
+    }
+
+    /// Makes the descriptor readable, which is silent while nothing is in flight.
+    pub(crate) fn call_reactor(&self) {
+        let _ = self.lock().core.arm(true);
+        self.readiness.wake();
+    }
+
+    /// The engine ends.
+    pub(crate) fn stop(&self) {
+        self.watch.stop(&self.readiness);
     }
 
     /// True if somebody waits for admission, here or elsewhere.

@@ -13,6 +13,7 @@ mod core;
 mod deadlines;
 mod flow;
 mod op_box;
+mod shared;
 mod watch;
 
 #[allow(unsafe_code)] // a system call on an operation that nobody else has
@@ -39,6 +40,7 @@ use crate::{
         cell::Way,
         core::{Begun, Shard},
         deadlines::Deadlines,
+        shared::SyncTurn,
     },
 };
 use io_core::{BufResult, Driver, DriverName, FileHandle, FileId, IoBuf, IoBufMut, Op, OpKind, Unavailable, errno};
@@ -234,7 +236,7 @@ impl Shards {
 
     /// Threads that the engine has started so far for itself (offload pools apart).
     pub fn threads(&self) -> usize {
-        let reapers = self.0.shards.iter().filter(|shard| shard.watch.has_thread()).count();
+        let reapers = self.0.shards.iter().filter(|shard| shard.watch.has_reaper()).count();
         reapers + usize::from(self.0.deadlines.has_thread_now())
     }
 
@@ -275,6 +277,10 @@ impl Shards {
 
     pub(crate) fn reaping(&self) -> Reaping {
         self.0.reaping
+    }
+
+    pub(crate) fn submit_from(&self) -> SubmitFrom {
+        self.0.submit_from
     }
 
     pub(crate) fn admission(&self) -> &Admission {
@@ -367,7 +373,7 @@ impl Shards {
         let inode = Inode::arc_of(file);
         let cell = Cell::under(Way::Shared, None);
         if inode.join_shared(kind, file, cell.clone()) {
-            self.push(Queued::Sync(inode, kind));
+            self.push(Queued::Sync(SyncTurn::new(inode, kind)));
         }
         cell
     }
@@ -387,11 +393,12 @@ impl Shards {
 
     #[inline]
     fn attend_if_busy(&self, shard: &Arc<Shard>) {
-        if self.0.reaping == Reaping::Threads && shard.busy() > 0 && !block_on::is_seated(shard) {
+        if self.0.reaping == Reaping::Threads && shard.busy() > 0 {
             #[cfg(all(unix, feature = "tokio"))]
             if self.0.submit_from == SubmitFrom::Caller {
                 reactor::watch(shard);
             }
+            // Also on behalf of a thread that has the seat: it may compute for long, or wait for somebody who waits for this.
             shard.watch.attend(shard);
         }
     }
@@ -399,27 +406,29 @@ impl Shards {
     /// Where nobody else does, who waits moves things on.
     #[inline]
     pub(crate) fn help(&self, cell: &Cell, cx: &mut Context<'_>) {
-        if self.0.reaping == Reaping::Threads {
+        if self.0.reaping == Reaping::Threads && self.0.shards[0].watch.has_reaper() {
             return;
         }
         self.help_by_hand(cell, cx);
     }
 
     #[cold]
-    fn help_by_hand(&self, _cell: &Cell, cx: &mut Context<'_>) {
-        let shard = &self.0.shards[0];
-        if shard.watch.has_others() {
+    fn help_by_hand(&self, cell: &Cell, cx: &mut Context<'_>) {
+        let shard = match cell.way() {
+            Some(Way::Shard(index, _)) => &self.0.shards[index],
+            _ => &self.0.shards[0],
+        };
+        if shard.watch.has_others() || (self.0.reaping == Reaping::Threads && shard.watch.has_reaper()) {
             return;
         }
         match self.0.reaping {
-            Reaping::Threads => {}
             // Somebody else's executor runs the task: time moves to the next completion, and the waker is woken.
             Reaping::Polls => {
                 shard.turn();
                 shard.readiness.subscribe(cx.waker().clone());
             }
-            // Slow, but nothing stands still: the ring answers its own thread only.
-            Reaping::Owner => {
+            // Slow, but nothing stands still: a ring of one thread answers that thread only, and no reaper thread could be had.
+            Reaping::Owner | Reaping::Threads => {
                 shard.turn();
                 cx.waker().wake_by_ref();
             }
@@ -456,7 +465,7 @@ impl Drop for Inner {
     fn drop(&mut self) {
         self.deadlines.stop();
         for shard in &self.shards {
-            shard.watch.stop(&shard.readiness);
+            shard.stop();
         }
     }
 }

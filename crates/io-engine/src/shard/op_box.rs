@@ -11,6 +11,8 @@ use std::{
 const SPARE_MAX: usize = 256;
 
 thread_local! {
+    // The boxes are what is kept.
+    #[allow(clippy::vec_box)]
     static SPARE: RefCell<Vec<Box<Option<Op>>>> = const { RefCell::new(Vec::new()) };
 }
 

@@ -22,6 +22,9 @@ const NAP_MAX: Duration = Duration::from_millis(8);
 /// How long nothing is in flight before the reaper sleeps for good.
 const IDLE: Duration = Duration::from_millis(50);
 
+/// How long an engine that ends waits for what is in flight, in naps. What is wedged longer than that is left to the core.
+const LAST_WAIT: Duration = Duration::from_secs(10);
+
 /// There is no thread yet.
 const NONE: u8 = 0;
 /// It sleeps until it is told.
@@ -72,18 +75,13 @@ impl Watcher {
 
     /// Submits and reaps.
     pub(crate) fn turn(&self) -> super::core::Turned {
-        self.shard.watch.turns.fetch_add(1, Ordering::Relaxed);
-        self.shard.turn()
+        self.shard.watch.turn_for_others(&self.shard)
     }
 
     /// True if the engine has ended: nothing new will come.
     #[cfg(all(unix, feature = "tokio"))]
     pub(crate) fn is_over(&self) -> bool {
         self.shard.watch.stop.load(Ordering::SeqCst)
-    }
-
-    pub(crate) fn shard(&self) -> &Arc<Shard> {
-        &self.shard
     }
 }
 
@@ -109,9 +107,16 @@ impl Watch {
         self.others.load(Ordering::SeqCst) > 0
     }
 
-    /// True if the reaper thread was started.
-    pub(crate) fn has_thread(&self) -> bool {
+    /// True if there is a reaper thread.
+    #[inline]
+    pub(crate) fn has_reaper(&self) -> bool {
         self.mode.load(Ordering::SeqCst) != NONE
+    }
+
+    /// A turn of somebody who watches: the reaper sees that he does.
+    pub(crate) fn turn_for_others(&self, shard: &Shard) -> super::core::Turned {
+        self.turns.fetch_add(1, Ordering::Relaxed);
+        shard.turn()
     }
 
     /// Something is in flight: sees to it that somebody watches. What is in flight has been noted (`Shard::busy`) before: either
@@ -156,18 +161,14 @@ impl Watch {
         }
     }
 
-    /// The engine ends: the reaper, if there is one, takes care of what is still in flight. False: there is none.
-    pub(crate) fn stop(&self, readiness: &Arc<dyn Readiness>) -> bool {
+    /// The engine ends: the reaper, if there is one, takes care of what is still in flight, and reactors go.
+    pub(crate) fn stop(&self, readiness: &Arc<dyn Readiness>) {
         self.stop.store(true, Ordering::SeqCst);
-        let running = self.mode.load(Ordering::SeqCst) != NONE;
-        if running {
-            self.hurry(readiness);
-        }
-        running
+        self.hurry(readiness);
     }
 }
 
-/// The reaper thread of one shard. When the engine ends it drops its handle of the shard, and with it the last one: the core drains.
+/// The reaper thread of one shard. When the engine ends it goes on until nothing is in flight, and drops its handle of the shard.
 fn reap(shard: &Arc<Shard>) {
     let watch = &shard.watch;
     let (mut nap, mut idle) = (NAP_MIN, Duration::ZERO);
@@ -206,5 +207,16 @@ fn reap(shard: &Arc<Shard>) {
                 shard.readiness.wake();
             }
         }
+    }
+    let mut left = LAST_WAIT;
+    while shard.turn().in_flight > 0 && !left.is_zero() {
+        shard.readiness.wait(Some(NAP_MAX));
+        left = left.saturating_sub(NAP_MAX);
+    }
+    // A runtime's reactor goes when its descriptor calls it. It may be busy, and our own turns above may have answered the call.
+    while watch.reactor.load(Ordering::SeqCst) && !left.is_zero() {
+        shard.call_reactor();
+        thread::park_timeout(NAP_MAX);
+        left = left.saturating_sub(NAP_MAX);
     }
 }

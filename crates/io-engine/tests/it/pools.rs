@@ -464,7 +464,7 @@ fn orphans_bring_their_buffers_home() {
         pool.attach(&shards);
         for round in 0..500u64 {
             let buf = pool.acquire_blocking(65536);
-            let mut op = shards.operation(Op::read(&file, buf, round % 16 * 65536), |answer| drop(answer));
+            let mut op = shards.operation(Op::read(&file, buf, round % 16 * 65536), drop);
             let _ = poll(&mut op);
         }
         let all: Vec<_> = (0..8).map(|_| pool.acquire_blocking(1)).collect();
@@ -473,7 +473,7 @@ fn orphans_bring_their_buffers_home() {
         // And the last of them after the pool.
         let buf = pool.acquire_blocking(65536);
         drop(pool);
-        let mut op = shards.operation(Op::read(&file, buf, 0), |answer| drop(answer));
+        let mut op = shards.operation(Op::read(&file, buf, 0), drop);
         let _ = poll(&mut op);
     }
 }

@@ -72,6 +72,112 @@ fn a_block_on_inside_another() {
 }
 
 #[test]
+fn a_thread_in_block_on_that_waits_for_another_one() {
+    on_every_driver(|shards| {
+        let (_dir, file) = scratch(1 << 20);
+        in_time("a thread that waits for a thread", move || {
+            for i in 0..20u64 {
+                shards.block_on(async {
+                    // Begun here, perhaps staged only; this thread does not come round to its shard before the other one is done.
+                    let mut op = write(&shards, &file, vec![i as u8; 4096], i * 4096);
+                    let begun = poll_once(&mut op);
+                    let there = shards.clone();
+                    let ended = std::thread::spawn(move || match begun {
+                        Poll::Ready(done) => done,
+                        Poll::Pending => there.block_on(op),
+                    });
+                    assert_eq!(ended.join().unwrap().0.unwrap(), 4096);
+                });
+            }
+        });
+    });
+}
+
+#[test]
+fn nested_calls_of_an_engine_for_one_thread() {
+    for name in DriverName::REAL {
+        let mut wanted = DriverOptions::default();
+        wanted.driver = Some(name);
+        let Ok(selected) = select(&wanted) else { continue };
+        in_time("nested calls", move || {
+            let shards = Shards::owned(selected.driver, ShardOptions::default()).unwrap();
+            let (_dir, file) = scratch(1 << 16);
+            let n = shards.block_on(async {
+                let mut outer = write(&shards, &file, vec![1u8; 512], 0);
+                let begun = poll_once(&mut outer);
+                let inner = shards.block_on(write(&shards, &file, vec![2u8; 512], 512)).0.unwrap();
+                let timed = read(&shards, &file, vec![0u8; 64], 0).with_timeout(Duration::from_secs(20));
+                inner
+                    + timed.await.unwrap().0.unwrap()
+                    + match begun {
+                        Poll::Ready(done) => done.0.unwrap(),
+                        Poll::Pending => outer.await.0.unwrap(),
+                    }
+            });
+            assert_eq!(n, 1088);
+            assert_eq!(shards.threads(), 0);
+            comes_to_rest(&shards);
+        });
+    }
+}
+
+#[test]
+fn an_engine_that_goes_leaves_no_descriptor_in_a_runtime_that_stays() {
+    let descriptors = || std::fs::read_dir("/proc/self/fd").map_or(0, Iterator::count);
+    for name in DriverName::REAL {
+        let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build().unwrap();
+        runtime.block_on(async { tokio::time::sleep(Duration::from_millis(1)).await });
+        let before = descriptors();
+        let Some(shards) = shards_with(name, 2, ShardOptions::default()) else { continue };
+        let (_dir, file) = scratch(1 << 20);
+        runtime.block_on(async {
+            let tasks: Vec<_> =
+                (0..64u64).map(|i| tokio::spawn(write(&shards, &file, vec![1u8; 4096], i * 4096))).collect();
+            for task in tasks {
+                task.await.unwrap().0.unwrap();
+            }
+            sync(&shards, &file).await.unwrap();
+        });
+        drop((shards, file));
+        let until = Instant::now() + PATIENCE;
+        // Other tests of this process may have descriptors of their own: this is about those that never go.
+        while descriptors() > before && Instant::now() < until {
+            std::thread::sleep(Duration::from_millis(5));
+        }
+        assert!(descriptors() <= before, "{name}: {} descriptors before, {} now", before, descriptors());
+    }
+}
+
+#[test]
+fn a_sync_shared_by_two_engines_outlives_the_one_that_began_it() {
+    for name in DriverName::REAL {
+        let (Some(first), Some(second)) =
+            (shards_with(name, 1, ShardOptions::default()), shards_with(name, 1, ShardOptions::default()))
+        else {
+            continue;
+        };
+        let (_dir, file) = scratch(1 << 20);
+        in_time("a sync of two engines", move || {
+            for i in 0..50u64 {
+                let engine = if i == 49 { first.clone() } else { second.clone() };
+                let mut begun = sync(&engine, &file);
+                let _ = poll_once(&mut begun);
+                drop(begun);
+                smol::block_on(sync(&second, &file)).unwrap();
+            }
+            let mut begun = sync(&first, &file);
+            let _ = poll_once(&mut begun);
+            drop((begun, first));
+            match smol::block_on(sync(&second, &file)) {
+                Ok(()) => {}
+                Err(error) => assert_eq!(error.raw_os_error(), Some(libc::ECANCELED), "{error}"),
+            }
+            smol::block_on(sync(&second, &file)).unwrap();
+        });
+    }
+}
+
+#[test]
 fn a_panic_leaves_the_others_alone() {
     on_every_driver(|shards| {
         let (_dir, file) = scratch(1 << 20);
