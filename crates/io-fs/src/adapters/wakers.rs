@@ -37,3 +37,34 @@ impl Wake for Wakers {
         both.into_iter().flatten().for_each(Waker::wake);
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::sync::atomic::{AtomicU32, Ordering};
+
+    #[derive(Default)]
+    struct Count(AtomicU32);
+
+    impl Wake for Count {
+        fn wake(self: Arc<Self>) {
+            self.0.fetch_add(1, Ordering::Relaxed);
+        }
+    }
+
+    #[test]
+    fn a_wake_reaches_both_halves_once_and_the_newest_waker_of_each() {
+        let wakers = Arc::new(Wakers::default());
+        let counts: [Arc<Count>; 3] = Default::default();
+        let woken = || counts.each_ref().map(|count| count.0.load(Ordering::Relaxed));
+        wakers.hear(Half::Reading, &counts[0].clone().into());
+        wakers.hear(Half::Writing, &counts[1].clone().into());
+        wakers.hear(Half::Reading, &counts[2].clone().into());
+        let waker = Waker::from(wakers.clone());
+        waker.wake_by_ref();
+        assert_eq!(woken(), [0, 1, 1]);
+        wakers.hear(Half::Writing, &counts[1].clone().into());
+        waker.wake();
+        assert_eq!(woken(), [0, 2, 1]);
+    }
+}
