@@ -26,6 +26,18 @@ impl Wakers {
         let before = self.0.lock().unwrap_or_else(PoisonError::into_inner)[slot].replace(waker);
         drop(before);
     }
+
+    /// This half waits no longer. The other one looks again: what it waits for may be gone, or done without a wake.
+    pub(super) fn done(&self, half: Half) {
+        let [reading, writing] = std::mem::take(&mut *self.0.lock().unwrap_or_else(PoisonError::into_inner));
+        let other = match half {
+            Half::Reading => writing,
+            Half::Writing => reading,
+        };
+        if let Some(waker) = other {
+            waker.wake();
+        }
+    }
 }
 
 impl Wake for Wakers {
@@ -66,5 +78,18 @@ mod tests {
         wakers.hear(Half::Writing, &counts[1].clone().into());
         waker.wake();
         assert_eq!(woken(), [0, 2, 1]);
+    }
+
+    #[test]
+    fn a_half_that_is_done_lets_the_other_one_look_again() {
+        let wakers = Wakers::default();
+        let counts: [Arc<Count>; 2] = Default::default();
+        let woken = || counts.each_ref().map(|count| count.0.load(Ordering::Relaxed));
+        wakers.hear(Half::Reading, &counts[0].clone().into());
+        wakers.hear(Half::Writing, &counts[1].clone().into());
+        wakers.done(Half::Writing);
+        assert_eq!(woken(), [1, 0]);
+        wakers.done(Half::Reading);
+        assert_eq!(woken(), [1, 0]);
     }
 }
