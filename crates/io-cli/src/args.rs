@@ -29,7 +29,7 @@ pub(crate) enum Command {
 /// Compares every driver of this machine with plain std::fs on one file.
 ///
 /// Workloads: randread and randwrite in blocks of 4 KiB, seqread and seqwrite in blocks of 128 KiB, wal-append (a record of 4 KiB
-/// is written behind the last one, then fdatasync; the log starts empty and is begun anew at 64 MiB). Each buffered and direct
+/// is made durable behind the last one; the log starts empty and is begun anew at 64 MiB). Each buffered and direct
 /// (O_DIRECT), with 1 and with 32 operations going on at once (qd).
 ///
 /// `std` is the baseline: pread and pwrite of std::fs on the calling thread; qd 32 is 32 threads, each with one blocking call.
@@ -204,7 +204,7 @@ pub(crate) enum BenchOp {
     Seqwrite,
     /// Reads and writes at random offsets, seven to three
     Mixed,
-    /// Write behind the last one, then fdatasync
+    /// Write behind the last one, made durable
     WalAppend,
 }
 

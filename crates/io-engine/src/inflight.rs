@@ -3,7 +3,8 @@
 use crate::{
     clock::Timers,
     death::Death,
-    inode::{Inode, Mailbox, SyncFailed},
+    failure::SyncFailed,
+    inode::{Inode, Mailbox},
     offload::{self, Offload},
     order::{self, Admission},
     retry::{self, Next, Seen},

@@ -3,51 +3,19 @@
 use crate::{
     append::Cursor,
     doubt::{Doubt, InDoubt},
+    failure::SyncFailed,
+    hits::AtOnce,
     shard::Cell,
 };
-use io_core::{FileHandle, InodeKey, Op, OpKind, Reach, Readiness, RwFlags, Token, errno};
+use io_core::{FileHandle, InodeKey, Op, Reach, Readiness, RwFlags, Token};
 use std::{
     any::Any,
     collections::{HashMap, VecDeque},
-    error, fmt, io,
     sync::{
         Arc, Mutex, MutexGuard, OnceLock, PoisonError, Weak,
-        atomic::{AtomicBool, AtomicU32, Ordering},
+        atomic::{AtomicBool, Ordering},
     },
 };
-
-/// A sync, or a write that had to be durable, failed on this inode. What was written before may be lost although the kernel will
-/// not say so again (it reports a write-back error once and marks the pages clean), so every later sync and every later durable
-/// write answers this, through every handle of the process, until all of them are closed and the file is opened anew.
-///
-/// Found inside the [`io::Error`] by `error.get_ref().and_then(|e| e.downcast_ref::<SyncFailed>())`.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct SyncFailed {
-    /// The OS error code of the first failure.
-    pub code: i32,
-}
-
-impl SyncFailed {
-    /// The failure inside an error, if it is one.
-    pub fn in_error(error: &io::Error) -> Option<SyncFailed> {
-        error.get_ref().and_then(|inner| inner.downcast_ref::<SyncFailed>()).copied()
-    }
-}
-
-impl fmt::Display for SyncFailed {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let first = io::Error::from_raw_os_error(self.code);
-        write!(f, "an earlier sync of this file failed ({first}); close every handle and open it anew")
-    }
-}
-
-impl error::Error for SyncFailed {}
-
-impl From<SyncFailed> for io::Error {
-    fn from(failed: SyncFailed) -> io::Error {
-        io::Error::other(failed)
-    }
-}
 
 /// Where a core hears that a sync it holds may go.
 #[derive(Debug, Default)]
@@ -142,47 +110,6 @@ struct Waiting {
     token: Token,
     mailbox: Arc<Mailbox>,
     readiness: Arc<dyn Readiness>,
-}
-
-/// How often a read on the caller's thread found its data in memory, in short: how many reads do not even try.
-#[derive(Debug, Default)]
-pub(crate) struct AtOnce {
-    skip: AtomicU32,
-    misses: AtomicU32,
-}
-
-impl AtOnce {
-    /// After this many misses in a row only one read in 64 tries.
-    const MISSES_MAX: u32 = 6;
-
-    /// True if the next read should try.
-    #[inline]
-    pub(crate) fn tries(&self) -> bool {
-        let skip = self.skip.load(Ordering::Relaxed);
-        if skip > 0 {
-            self.skip.store(skip - 1, Ordering::Relaxed);
-        }
-        skip == 0
-    }
-
-    /// What became of a try.
-    #[inline]
-    pub(crate) fn note(&self, hit: bool) {
-        if hit {
-            if self.misses.load(Ordering::Relaxed) != 0 {
-                self.misses.store(0, Ordering::Relaxed);
-            }
-            return;
-        }
-        let misses = (self.misses.load(Ordering::Relaxed) + 1).min(AtOnce::MISSES_MAX);
-        self.misses.store(misses, Ordering::Relaxed);
-        self.skip.store((1 << misses) - 1, Ordering::Relaxed);
-    }
-
-    /// The system will never do it for this file.
-    pub(crate) fn never(&self) {
-        self.skip.store(u32::MAX, Ordering::Relaxed);
-    }
 }
 
 /// What a sync is told when it arrives.
@@ -379,29 +306,6 @@ pub(crate) fn attach(file: &FileHandle) {
     Inode::of(file);
 }
 
-/// The bytes in doubt of a file whose sync, or a durable write, has failed; `None` if none has. It grows as long as the file is written
-/// to: no later sync succeeds.
-pub fn in_doubt(file: &FileHandle) -> Option<InDoubt> {
-    let inode = Inode::of(file);
-    inode.failed().map(|_| inode.in_doubt())
-}
-
-/// True if `code`, answered to this operation, means that data thought to be on its way to the disk may be lost.
-///
-/// Codes that the call answers before it begins (bad arguments, a file that cannot be synced) lose nothing. `ENOSPC` may come from
-/// delayed allocation, that is, from the write-back itself, and counts. So do, of a sync, the codes that a write answers before it
-/// begins: fsync(2) asks for no permission and knows no limit, so `EACCES`, `EPERM` or `EFBIG` can only be what the write-back met
-/// on a server (NFS) or in a daemon (FUSE), and the kernel says it once.
-pub(crate) fn loses_data(kind: OpKind, flags: RwFlags, code: i32) -> bool {
-    let durable_write = kind.is_write() && flags.contains(RwFlags::DSYNC);
-    let before_it_began = match code {
-        errno::EINVAL | errno::EBADF | errno::EOPNOTSUPP | errno::ENOSYS | errno::ECANCELED => true,
-        errno::EFAULT | errno::EPERM | errno::EACCES | errno::EFBIG | errno::EISDIR | errno::EAGAIN => durable_write,
-        _ => false,
-    };
-    (kind.is_sync() || durable_write) && !before_it_began
-}
-
 fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
@@ -409,7 +313,7 @@ fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use io_core::{FileFacts, RawFile};
+    use io_core::{FileFacts, RawFile, errno};
     use std::{task::Waker, time::Duration};
 
     struct Quiet;
@@ -497,22 +401,5 @@ mod tests {
     fn test_handle(facts: FileFacts) -> FileHandle {
         // SAFETY: the number is outside the range of descriptors.
         unsafe { FileHandle::from_raw(RawFile::new(1 << 40), Box::new(()), facts) }
-    }
-
-    #[test]
-    fn what_counts_as_lost() {
-        let lost = |kind, flags, code| loses_data(kind, flags, code);
-        assert!(lost(OpKind::SyncData, RwFlags::NONE, errno::EIO));
-        assert!(lost(OpKind::SyncAll, RwFlags::NONE, errno::EINTR));
-        assert!(lost(OpKind::Write, RwFlags::DSYNC, errno::ENOSPC));
-        assert!(!lost(OpKind::Write, RwFlags::NONE, errno::EIO), "an ordinary write: its writer knows");
-        assert!(
-            lost(OpKind::SyncAll, RwFlags::NONE, errno::EACCES),
-            "a sync asks for no permission: the write-back did"
-        );
-        assert!(!lost(OpKind::Write, RwFlags::DSYNC, errno::EFBIG));
-        assert!(!lost(OpKind::SyncData, RwFlags::NONE, errno::EINVAL));
-        assert!(!lost(OpKind::SyncData, RwFlags::NONE, errno::ECANCELED));
-        assert!(!lost(OpKind::SyncDir, RwFlags::NONE, errno::EIO), "a directory is not this inode");
     }
 }

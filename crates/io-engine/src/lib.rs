@@ -13,6 +13,8 @@ mod append;
 mod clock;
 mod death;
 mod doubt;
+mod failure;
+mod hits;
 mod inode;
 mod offload;
 mod order;
@@ -43,8 +45,8 @@ pub use event_loop::{
     AIO, AIOClient, AIOEventListener, AIOEventLoop, AIOKey, AIOKind, AIOMessage, AIOStats, AnySubmission, IOQueue,
     IOSubmission, LoopOptions, Refused, TrySendError, UnsafeAIO,
 };
+pub use failure::{SyncFailed, in_doubt};
 pub use inflight::{Carrier, Finished, Inflight, InflightOptions};
-pub use inode::{SyncFailed, in_doubt};
 pub use io_core as core;
 pub use pool::{Acquire, BufferPool, ClassStats, PoolBuf, PoolOptions, PoolStats, SizeClass, WhenExhausted};
 pub use select::{DriverOptions, Selected, select};

@@ -1,7 +1,10 @@
 //! Keeps a sync behind the writes it covers and remembers what a failure means. All of it is per inode, see `inode.rs`; nothing
 //! is ever linked in the kernel, where a short write would break the chain (turso#4291).
 
-use crate::inode::{Change, Inode, Mailbox, Sync, SyncFailed, loses_data};
+use crate::{
+    failure::{SyncFailed, loses_data},
+    inode::{Change, Inode, Mailbox, Sync},
+};
 use io_core::{Op, Readiness, RwFlags, Token};
 use std::sync::Arc;
 

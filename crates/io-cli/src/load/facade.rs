@@ -259,12 +259,11 @@ impl<T: Tally> Runner<T> {
             let (read, buf) = self.file.read_at(buf.slice(..load.bs), self.lane.offset).await;
             return (read.and_then(all), buf.into_inner());
         }
-        let (written, buf) = self.file.write_at(buf, self.lane.offset).await;
-        let mut result = written.and_then(all);
-        if load.work == Work::WalAppend && result.is_ok() {
-            result = self.file.sync_data().await;
-        }
-        (result, buf)
+        let (written, buf) = match load.work {
+            Work::WalAppend => self.file.write_durable_at(buf, self.lane.offset).await,
+            _ => self.file.write_at(buf, self.lane.offset).await,
+        };
+        (written.and_then(all), buf)
     }
 
     /// Compares the block that was read last, outside the timed part.

@@ -38,7 +38,7 @@ pub(crate) enum Work {
     SeqWrite,
     /// Reads or, three times out of ten, writes a block at a random place.
     Mixed,
-    /// Writes the next block, then fdatasync: one operation.
+    /// Writes the next block and makes it durable: one operation. The facade does that its own way, all others write, then fdatasync.
     WalAppend,
 }
 

@@ -3,7 +3,7 @@
 //! No ring can be faster than that for the page cache, and no thread is woken. It is for buffered files only: on `O_DIRECT` the call
 //! waits for the device all the same (measured). Per inode the engine remembers how often it helped.
 
-use crate::inode::{self, Inode};
+use crate::{hits, inode::Inode};
 use io_core::{FileHandle, IoBufMut, errno};
 use std::io;
 
@@ -49,7 +49,7 @@ impl AtOnce {
 }
 
 #[cold]
-fn missed(at_once: &inode::AtOnce, result: i32) {
+fn missed(at_once: &hits::AtOnce, result: i32) {
     match -result {
         errno::EOPNOTSUPP | errno::EINVAL | errno::ENOSYS => at_once.never(),
         errno::EAGAIN => at_once.note(false),

@@ -143,13 +143,7 @@ impl Cursor {
 impl Cursor {
     /// The bytes at the position, none at the end of the file; more than none are not said to be all that are `wanted`.
     pub(super) fn poll_fill(&mut self, cx: &mut Context<'_>, wanted: usize) -> Poll<io::Result<&[u8]>> {
-        let waker = self.hear(Half::Reading, cx);
-        let cx = &mut Context::from_waker(&waker);
-        ready!(self.poll_seek(cx))?;
-        if !self.writer.is_idle() {
-            ready!(self.writer.poll_drain(&self.file, cx))?;
-        }
-        ready!(self.reader.poll_fill(&self.file, self.position, wanted, &self.options, cx))?;
+        ready!(self.poll_as(Half::Reading, cx, |this, cx| this.poll_here(cx, wanted)))?;
         Poll::Ready(Ok(self.reader.bytes(self.position)))
     }
 
@@ -165,8 +159,61 @@ impl Cursor {
     }
 
     pub(super) fn poll_write(&mut self, cx: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
-        let waker = self.hear(Half::Writing, cx);
-        let cx = &mut Context::from_waker(&waker);
+        self.poll_as(Half::Writing, cx, |this, cx| this.poll_put(cx, bytes))
+    }
+
+    pub(super) fn poll_flush(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        self.poll_as(Half::Writing, cx, |this, cx| this.writer.poll_drain(&this.file, cx))
+    }
+
+    pub(super) fn poll_shutdown(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        self.poll_as(Half::Writing, cx, |this, cx| this.poll_end(cx))
+    }
+
+    /// Asks for a move. Whatever uses the position finishes it first.
+    pub(super) fn start_seek(&mut self, to: SeekFrom) {
+        self.seek = Seek::To(to);
+    }
+
+    /// Finishes the move that was asked for, if there is one; the position.
+    pub(super) fn poll_position(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<u64>> {
+        self.poll_as(Half::Reading, cx, Cursor::poll_seek)
+    }
+
+    /// Asks for a move, unless this very one is going on, and finishes it.
+    pub(super) fn poll_seek_to(&mut self, cx: &mut Context<'_>, to: SeekFrom) -> Poll<io::Result<u64>> {
+        match &self.seek {
+            Seek::To(going) | Seek::Size(going, _) if *going == to => {}
+            _ => self.start_seek(to),
+        }
+        self.poll_position(cx)
+    }
+
+    /// Polls with a waker that wakes both halves, whatever the cursor waits for.
+    fn poll_as<T>(
+        &mut self,
+        half: Half,
+        cx: &mut Context<'_>,
+        poll: impl FnOnce(&mut Cursor, &mut Context<'_>) -> Poll<T>,
+    ) -> Poll<T> {
+        self.wakers.hear(half, cx.waker());
+        let waker = self.waker.clone();
+        let polled = poll(self, &mut Context::from_waker(&waker));
+        if polled.is_ready() {
+            self.wakers.done(half);
+        }
+        polled
+    }
+
+    fn poll_here(&mut self, cx: &mut Context<'_>, wanted: usize) -> Poll<io::Result<()>> {
+        ready!(self.poll_seek(cx))?;
+        if !self.writer.is_idle() {
+            ready!(self.writer.poll_drain(&self.file, cx))?;
+        }
+        self.reader.poll_fill(&self.file, self.position, wanted, &self.options, cx)
+    }
+
+    fn poll_put(&mut self, cx: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
         ready!(self.poll_seek(cx))?;
         if bytes.is_empty() {
             return Poll::Ready(Ok(0));
@@ -182,42 +229,15 @@ impl Cursor {
         Poll::Ready(Ok(taken))
     }
 
-    pub(super) fn poll_flush(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        let waker = self.hear(Half::Writing, cx);
-        let cx = &mut Context::from_waker(&waker);
-        self.writer.poll_drain(&self.file, cx)
-    }
-
-    pub(super) fn poll_shutdown(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        ready!(self.poll_flush(cx))?;
+    fn poll_end(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        ready!(self.writer.poll_drain(&self.file, cx))?;
         if !self.options.sync_on_shutdown {
             return Poll::Ready(Ok(()));
         }
-        let waker = self.waker.clone();
         let sync = self.sync.get_or_insert_with(|| Begun::begin(self.file.sync_data()));
-        let result = ready!(sync.poll(&mut Context::from_waker(&waker)));
+        let result = ready!(sync.poll(cx));
         self.sync = None;
         Poll::Ready(result)
-    }
-
-    /// Asks for a move. Whatever uses the position finishes it first.
-    pub(super) fn start_seek(&mut self, to: SeekFrom) {
-        self.seek = Seek::To(to);
-    }
-
-    /// Finishes the move that was asked for, if there is one; the position.
-    pub(super) fn poll_position(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<u64>> {
-        let waker = self.hear(Half::Reading, cx);
-        self.poll_seek(&mut Context::from_waker(&waker))
-    }
-
-    /// Asks for a move, unless this very one is going on, and finishes it.
-    pub(super) fn poll_seek_to(&mut self, cx: &mut Context<'_>, to: SeekFrom) -> Poll<io::Result<u64>> {
-        match &self.seek {
-            Seek::To(going) | Seek::Size(going, _) if *going == to => {}
-            _ => self.start_seek(to),
-        }
-        self.poll_position(cx)
     }
 
     fn poll_seek(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<u64>> {
@@ -252,12 +272,6 @@ impl Cursor {
                 }
             }
         }
-    }
-
-    /// Whoever polls is woken by whatever the cursor waits for.
-    fn hear(&self, half: Half, cx: &Context<'_>) -> Waker {
-        self.wakers.hear(half, cx.waker());
-        self.waker.clone()
     }
 }
 

@@ -16,18 +16,23 @@ pub(super) fn lost() -> u64 {
     LOST.load(Ordering::Relaxed)
 }
 
+/// A look without an outcome that wakes itself is repeated so often, and then left to who turns the engine next. Only engines without
+/// threads of their own do that: the simulator, whose time each look moves on, and those that belong to one thread.
+const LOOKS_MAX: u32 = 1000;
+
 /// Sees to it that these writes are done. (An operation that still waits for its turn when it is dropped is not done.) They are
 /// polled by whoever wakes them: no thread and no runtime is needed.
 pub(super) fn run(writes: Vec<Write>) {
-    if !writes.is_empty() {
-        Arc::new(Detached { writes: Mutex::new(writes), wakes: AtomicUsize::new(0) }).wake();
+    for write in writes {
+        Arc::new(Detached { write: Mutex::new(Some(write)), wakes: AtomicUsize::new(0) }).wake();
     }
 }
 
 #[derive(Debug)]
 struct Detached {
-    writes: Mutex<Vec<Write>>,
-    /// Wakes since the last look; above 0 while somebody looks.
+    /// Until it is over.
+    write: Mutex<Option<Write>>,
+    /// Wakes since the last look; above 0 while somebody looks, and when it is over.
     wakes: AtomicUsize,
 }
 
@@ -38,26 +43,30 @@ impl Wake for Detached {
             return;
         }
         let waker = Waker::from(self.clone());
-        loop {
+        for _ in 0..LOOKS_MAX {
             let seen = self.wakes.load(Ordering::Acquire);
-            self.poll(&mut Context::from_waker(&waker));
+            if self.poll(&mut Context::from_waker(&waker)).is_ready() {
+                return;
+            }
             if self.wakes.compare_exchange(seen, 0, Ordering::AcqRel, Ordering::Acquire).is_ok() {
                 return;
             }
         }
+        // Its completion wakes it again. (If that came with the very last look, only the count of failures misses it.)
+        self.wakes.store(0, Ordering::Release);
     }
 }
 
 impl Detached {
-    fn poll(&self, cx: &mut Context<'_>) {
+    fn poll(&self, cx: &mut Context<'_>) -> Poll<()> {
         // Only one thread looks at a time, and nothing else takes this lock.
-        self.writes.lock().unwrap_or_else(PoisonError::into_inner).retain_mut(|write| match write.poll(cx) {
-            Poll::Pending => true,
-            Poll::Ready(Ok(_)) => false,
-            Poll::Ready(Err(_)) => {
+        let mut write = self.write.lock().unwrap_or_else(PoisonError::into_inner);
+        let Some(polled) = write.as_mut().map(|write| write.poll(cx)) else { return Poll::Ready(()) };
+        polled.map(|outcome| {
+            *write = None;
+            if outcome.is_err() {
                 LOST.fetch_add(1, Ordering::Relaxed);
-                false
             }
-        });
+        })
     }
 }

@@ -26,6 +26,18 @@ impl Wakers {
         let before = self.0.lock().unwrap_or_else(PoisonError::into_inner)[slot].replace(waker);
         drop(before);
     }
+
+    /// This half waits no longer. The other one looks again: what it waits for may be gone, or done without a wake.
+    pub(super) fn done(&self, half: Half) {
+        let [reading, writing] = std::mem::take(&mut *self.0.lock().unwrap_or_else(PoisonError::into_inner));
+        let other = match half {
+            Half::Reading => writing,
+            Half::Writing => reading,
+        };
+        if let Some(waker) = other {
+            waker.wake();
+        }
+    }
 }
 
 impl Wake for Wakers {
@@ -35,5 +47,49 @@ impl Wake for Wakers {
     fn wake_by_ref(self: &Arc<Self>) {
         let both = std::mem::take(&mut *self.0.lock().unwrap_or_else(PoisonError::into_inner));
         both.into_iter().flatten().for_each(Waker::wake);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::sync::atomic::{AtomicU32, Ordering};
+
+    #[derive(Default)]
+    struct Count(AtomicU32);
+
+    impl Wake for Count {
+        fn wake(self: Arc<Self>) {
+            self.0.fetch_add(1, Ordering::Relaxed);
+        }
+    }
+
+    #[test]
+    fn a_wake_reaches_both_halves_once_and_the_newest_waker_of_each() {
+        let wakers = Arc::new(Wakers::default());
+        let counts: [Arc<Count>; 3] = Default::default();
+        let woken = || counts.each_ref().map(|count| count.0.load(Ordering::Relaxed));
+        wakers.hear(Half::Reading, &counts[0].clone().into());
+        wakers.hear(Half::Writing, &counts[1].clone().into());
+        wakers.hear(Half::Reading, &counts[2].clone().into());
+        let waker = Waker::from(wakers.clone());
+        waker.wake_by_ref();
+        assert_eq!(woken(), [0, 1, 1]);
+        wakers.hear(Half::Writing, &counts[1].clone().into());
+        waker.wake();
+        assert_eq!(woken(), [0, 2, 1]);
+    }
+
+    #[test]
+    fn a_half_that_is_done_lets_the_other_one_look_again() {
+        let wakers = Wakers::default();
+        let counts: [Arc<Count>; 2] = Default::default();
+        let woken = || counts.each_ref().map(|count| count.0.load(Ordering::Relaxed));
+        wakers.hear(Half::Reading, &counts[0].clone().into());
+        wakers.hear(Half::Writing, &counts[1].clone().into());
+        wakers.done(Half::Writing);
+        assert_eq!(woken(), [1, 0]);
+        wakers.done(Half::Reading);
+        assert_eq!(woken(), [1, 0]);
     }
 }

@@ -6,7 +6,7 @@ use io_engine::core::AlignedBuf;
 use std::{
     error, fmt, io,
     sync::Arc,
-    task::{Context, Poll, Waker},
+    task::{Context, Poll},
 };
 
 /// A write behind a [`Cursor`](crate::Cursor) failed. Of its bytes, some at the front may have been written.
@@ -103,11 +103,8 @@ impl Writer {
         options: &CursorOptions,
         cx: &mut Context<'_>,
     ) -> Poll<io::Result<usize>> {
-        self.collect(&mut Context::from_waker(Waker::noop()));
+        self.collect(cx);
         if self.is_full(options) {
-            if self.going.len() >= options.write_behind {
-                self.collect(cx);
-            }
             if self.going.len() >= options.write_behind && self.failed.is_none() {
                 return Poll::Pending;
             }

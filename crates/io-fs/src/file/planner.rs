@@ -1,8 +1,10 @@
 //! Which way a durable write goes: the one that was measured to be faster.
 //!
 //! Measured are latencies, for each device, for direct and buffered files, and for writers that are alone on their inode apart from
-//! those that are not: one writer is best served by `RWF_DSYNC`, many share an fdatasync. Ways are compared in phases and not write by
-//! write: a single `RWF_DSYNC` among writers that share an fdatasync looks fast, and all of them doing it are slow.
+//! those that are not: one writer is best served by `RWF_DSYNC`, many share an fdatasync. A device that others use is slow for a while
+//! and fast for a while, so the two ways of a writer that is alone take turns, write by write, while they are compared. Those of several
+//! writers cannot: a single `RWF_DSYNC` among writers that share an fdatasync looks fast, and all of them doing it are slow. Their
+//! ways have phases, and the one that is taken is left only if it was slower before and after the other one's phase, three times.
 
 use std::{
     collections::HashMap,
@@ -138,8 +140,11 @@ struct Measured {
 #[derive(Debug)]
 struct Lane {
     choice: DurableRoute,
-    /// The route that is being compared with the choice.
-    trial: bool,
+    stage: Stage,
+    /// What the choice took before the other one's turn.
+    before_ns: f64,
+    /// How often the other one has won by now.
+    wins: u32,
     measured: [Measured; 2],
     phase: u64,
     /// Writes that may begin in this phase.
@@ -153,6 +158,18 @@ struct Lane {
     refused: bool,
 }
 
+/// What a phase is for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Stage {
+    Steady,
+    /// Both routes in turn, for a writer that is alone.
+    Turns,
+    /// The route that is not the choice is taken.
+    Other,
+    /// The choice again, to see whether it was the time and not the route.
+    Again,
+}
+
 /// Writes before the first comparison.
 const FIRST: u32 = 32;
 /// Writes between comparisons, doubled each time that the choice stays.
@@ -162,13 +179,19 @@ const PATIENCE_MAX: u32 = 8;
 const SAMPLES_MIN: u32 = 8;
 /// The other route has to be so much faster.
 const BETTER: f64 = 0.9;
+/// The other route has to win so often in a row.
+const WINS: u32 = 3;
+/// A write counts for no more than so many times what writes take.
+const OUTLIER: f64 = 4.0;
 
 impl Lane {
     fn new(key: LaneKey) -> Lane {
         let choice = if key.concurrent { DurableRoute::WriteThenSync } else { DurableRoute::Dsync };
         Lane {
             choice,
-            trial: false,
+            stage: Stage::Steady,
+            before_ns: 0.0,
+            wins: 0,
             measured: Default::default(),
             phase: 0,
             left: FIRST,
@@ -188,7 +211,8 @@ impl Lane {
         self.writes += 1;
         let mixed = self.mixed > 0;
         self.mixed = self.mixed.saturating_sub(1);
-        let route = if self.trial { self.choice.other() } else { self.choice };
+        let other = self.stage == Stage::Other || (self.stage == Stage::Turns && self.left % 2 == 0);
+        let route = if other { self.choice.other() } else { self.choice };
         Trip { key, route, phase: self.phase, mixed }
     }
 
@@ -198,9 +222,11 @@ impl Lane {
         }
         let measured = &mut self.measured[trip.route as usize];
         measured.samples = measured.samples.saturating_add(1);
-        // The first sixteen count alike, and none of an earlier phase counts as much as they do.
+        // The first sixteen count alike, and none of an earlier phase counts as much as they do. One that took very long says more
+        // about its moment than about its route.
         let weight = 1.0 / f64::from(measured.samples.min(16));
-        measured.ewma_ns += (took.as_nanos() as f64 - measured.ewma_ns) * weight;
+        let most = if measured.samples > 4 { OUTLIER * measured.ewma_ns } else { f64::INFINITY };
+        measured.ewma_ns += ((took.as_nanos() as f64).min(most) - measured.ewma_ns) * weight;
     }
 
     fn next_phase(&mut self, writers: u32) {
@@ -210,38 +236,55 @@ impl Lane {
             self.left = u32::MAX;
             return;
         }
-        if self.trial {
-            self.compare();
-            self.trial = false;
-            self.left = STEADY << self.patience;
-            self.measured[self.choice as usize].samples = 0;
-            return;
-        }
-        // Too few measured: the writers come and go between the lanes.
-        if self.measured[self.choice as usize].samples < SAMPLES_MIN {
-            self.left = FIRST;
-            return;
-        }
-        self.trial = true;
-        self.measured[self.choice.other() as usize].samples = 0;
-        self.left = 4 * writers + 2 * SAMPLES_MIN;
+        let turn = 4 * writers + 2 * SAMPLES_MIN;
+        (self.stage, self.left) = match self.stage {
+            // Too few measured: the writers come and go between the lanes.
+            Stage::Steady if self.measured[self.choice as usize].samples < SAMPLES_MIN => (Stage::Steady, FIRST),
+            Stage::Steady if writers == 1 => {
+                (self.before_ns, self.wins) = (f64::INFINITY, WINS - 1);
+                self.measured.iter_mut().for_each(|measured| measured.samples = 0);
+                (Stage::Turns, 2 * turn)
+            }
+            Stage::Steady => {
+                self.wins = 0;
+                self.other_begins(turn)
+            }
+            Stage::Other => {
+                self.measured[self.choice as usize].samples = 0;
+                (Stage::Again, turn)
+            }
+            Stage::Again | Stage::Turns => self.compare(turn),
+        };
     }
 
-    fn compare(&mut self) {
+    fn other_begins(&mut self, turn: u32) -> (Stage, u32) {
+        self.before_ns = self.measured[self.choice as usize].ewma_ns;
+        self.measured[self.choice.other() as usize].samples = 0;
+        (Stage::Other, turn)
+    }
+
+    /// What follows a comparison: another one while the other route wins, then a steady phase.
+    fn compare(&mut self, turn: u32) -> (Stage, u32) {
         let (mine, other) = (self.measured[self.choice as usize], self.measured[self.choice.other() as usize]);
         self.comparisons += 1;
-        if other.samples >= SAMPLES_MIN && other.ewma_ns < BETTER * mine.ewma_ns {
-            self.choice = self.choice.other();
-            self.patience = 0;
-        } else {
+        let enough = mine.samples.min(other.samples) >= SAMPLES_MIN;
+        if !enough || other.ewma_ns >= BETTER * mine.ewma_ns.min(self.before_ns) {
             self.patience = (self.patience + 1).min(PATIENCE_MAX);
+            return (Stage::Steady, STEADY << self.patience);
         }
+        self.wins += 1;
+        if self.wins < WINS {
+            return self.other_begins(turn);
+        }
+        self.choice = self.choice.other();
+        self.patience = 0;
+        (Stage::Steady, STEADY)
     }
 
     fn refuse(&mut self) {
         self.refused = true;
         self.choice = DurableRoute::WriteThenSync;
-        self.trial = false;
+        self.stage = Stage::Steady;
         self.left = 0;
     }
 
@@ -321,6 +364,22 @@ mod tests {
         assert_eq!(row.route, DurableRoute::WriteThenSync, "{row}");
         assert!((2..=8).contains(&row.comparisons), "{row}");
         assert!(row.dsync.unwrap() > 1000 * US, "measured among its like: {row}");
+    }
+
+    /// A device that is slow for 80 writes and fast for 80 favours whichever route has its turn at the right time.
+    #[test]
+    fn a_device_that_is_slow_now_and_then_does_not_mislead() {
+        for length in [37, 80, 150] {
+            let (planner, mut n) = (Planner::default(), 0);
+            for _ in 0..4000 {
+                let trip = planner.begin(key(false), 1);
+                n += 1;
+                let base = if trip.route == DurableRoute::Dsync { 90 * US } else { 150 * US };
+                planner.done(trip, if n / length % 2 == 0 { base } else { 40 * base });
+            }
+            let row = planner.table()[0];
+            assert_eq!(row.route, DurableRoute::Dsync, "{row}");
+        }
     }
 
     #[test]

@@ -7,6 +7,9 @@ use std::{
     path::{Path, PathBuf},
 };
 
+/// How often a file may be made and removed again while it is looked for.
+const APPEARANCES_MAX: u32 = 8;
+
 /// Where a name leads.
 pub(super) struct Place {
     pub(super) path: PathBuf,
@@ -73,10 +76,28 @@ impl FileSystem {
 
     /// Finds out where a name leads: to a regular file, or to where one can be made.
     pub(super) async fn place_of(&self, path: &Path) -> io::Result<Place> {
-        let real = match self.canonicalize(path).await {
-            Err(error) if error.kind() == io::ErrorKind::NotFound => return self.new_place(path, error).await,
-            real => real?,
-        };
+        let mut left = APPEARANCES_MAX;
+        loop {
+            let missing = match self.canonicalize(path).await {
+                Ok(real) => return self.old_place(real, path).await,
+                Err(error) if error.kind() == io::ErrorKind::NotFound => error,
+                Err(error) => return Err(error),
+            };
+            match self.symlink_metadata(path).await {
+                Err(_) => return self.new_place(path, missing).await,
+                // To make a file where the link leads is what attackers hope for; to replace the link is not what was asked for.
+                Ok(metadata) if metadata.kind == FileKind::Symlink => {
+                    let text = format!("{} is a link that leads nowhere; nothing was changed", path.display());
+                    return Err(io::Error::new(io::ErrorKind::NotFound, text));
+                }
+                // It has come there since.
+                Ok(_) if left > 0 => left -= 1,
+                Ok(_) => return Err(missing),
+            }
+        }
+    }
+
+    async fn old_place(&self, real: PathBuf, path: &Path) -> io::Result<Place> {
         let old = self.metadata(&real).await?;
         regular(&old, path)?;
         Ok(Place { path: real, old: Some(old) })
@@ -88,11 +109,6 @@ impl FileSystem {
         let Some(name) = path.file_name().filter(|name| !names_a_dir && text.ends_with(name.as_encoded_bytes())) else {
             return Err(missing);
         };
-        if self.symlink_metadata(path).await.is_ok() {
-            // To make a file where the link leads is what attackers hope for; to replace the link is not what was asked for.
-            let text = format!("{} is a link that leads nowhere; nothing was changed", path.display());
-            return Err(io::Error::new(io::ErrorKind::NotFound, text));
-        }
         let dir = path.parent().filter(|dir| !dir.as_os_str().is_empty()).unwrap_or(Path::new("."));
         let dir = self.canonicalize(dir).await?;
         Ok(Place { path: dir.join(name), old: None })

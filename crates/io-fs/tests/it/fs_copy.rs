@@ -3,7 +3,7 @@
 use crate::fs_kit::*;
 use io_fs::{CopyOptions, CopyWay, OpKind, errno};
 use io_sim::{SimOptions, Which};
-use std::io::ErrorKind;
+use std::{future::Future, io::ErrorKind};
 
 const OVERWRITE: CopyOptions = CopyOptions::new().overwrite(true);
 
@@ -147,6 +147,42 @@ fn a_file_system_that_cannot_refuse_to_replace_is_named() {
     let error = site.run(site.fs.copy(&from, site.at("to"))).unwrap_err();
     assert_eq!(error.kind(), ErrorKind::Unsupported, "{error}");
     assert_eq!(site.names(), ["from"]);
+}
+
+/// It is not enough to look before.
+#[test]
+fn what_comes_to_the_new_name_meanwhile_is_not_overwritten() {
+    let (mut refused, mut copied) = (0, 0);
+    for polls in 1..40u64 {
+        let site = simulated(SimOptions::seeded(polls));
+        let from = site.put("from", b"content");
+        let mut left = polls;
+        let result = site.run(async {
+            let mut copy = std::pin::pin!(site.fs.copy(&from, site.at("to")));
+            std::future::poll_fn(|cx| {
+                left -= 1;
+                if left == 0 && !site.sim().files().contains(&site.at("to")) {
+                    site.put("to", b"somebody else's");
+                }
+                left = left.max(1);
+                copy.as_mut().poll(cx)
+            })
+            .await
+        });
+        match result {
+            Ok(_) => {
+                assert_eq!(site.get("to"), b"content");
+                copied += 1;
+            }
+            Err(error) => {
+                assert_eq!(error.kind(), ErrorKind::AlreadyExists, "{error}");
+                assert_eq!(site.get("to"), b"somebody else's");
+                assert_eq!(site.names(), ["from", "to"]);
+                refused += 1;
+            }
+        }
+    }
+    assert!(refused > 5 && copied > 5, "{refused} times refused, {copied} times copied");
 }
 
 #[test]

@@ -3,6 +3,7 @@
 
 mod fs_kit;
 
+mod adapters;
 mod files;
 mod fs_config;
 mod fs_copy;
