@@ -1,10 +1,8 @@
 //! Chunks as futures on a file system: each task moves or compares one after the other.
 
 use super::pump::{End, Failed, Span};
-use futures_util::{
-    future,
-    stream::{FuturesUnordered, StreamExt},
-};
+use crate::load::Together;
+use futures_util::future;
 use indicatif::ProgressBar;
 use io_fs::{Arena, ArenaBuf, File, FileSystem, IoBuf};
 use std::{
@@ -56,8 +54,7 @@ impl<'a> Running<'a> {
     }
 
     async fn all<F: Future>(&self, task: impl Fn() -> F) {
-        let mut tasks: FuturesUnordered<F> = (0..self.job.tasks).map(|_| task()).collect();
-        while tasks.next().await.is_some() {}
+        Together::new((0..self.job.tasks).map(|_| task())).await;
     }
 
     fn end(self) -> Result<(), Failed> {

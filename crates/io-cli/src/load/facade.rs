@@ -5,9 +5,9 @@ use super::{
     lane::{Lane, Shared},
     meter::{Cost, Meter},
     record::Recorder,
+    together::Together,
 };
 use crate::clock::Ticker;
-use futures_util::stream::{FuturesUnordered, StreamExt};
 use io_fs::{ArenaBuf, DriverName, File, FileSystem, IoBuf, IoConfig, LocalFs, Unavailable};
 use std::{cell::RefCell, future::Future, io, num::NonZero, ops::Deref, panic, sync::Arc, thread};
 
@@ -97,19 +97,12 @@ impl Engine {
     fn run_here(&self, load: &Load, file: &File, ticker: &Ticker) -> Outcome {
         let recorder = RefCell::new(Recorder::new(ticker.clone()));
         let mut lanes: Vec<_> = (0..load.lanes).map(|id| Runner::new(load, file, id, &recorder)).collect();
-        let mut ended = Vec::with_capacity(lanes.len());
         let (race, meter) = Race::start(load, ticker);
-        if load.lanes == 1 {
+        let ended = match (lanes.pop(), lanes.is_empty()) {
             // Alone, a lane needs no set that finds out whom to poll.
-            ended.extend(lanes.pop().map(|lane| self.block_on(lane.run(&race))));
-        } else {
-            let mut running: FuturesUnordered<_> = lanes.into_iter().map(|lane| lane.run(&race)).collect();
-            self.block_on(async {
-                while let Some(lane) = running.next().await {
-                    ended.push(lane);
-                }
-            });
-        }
+            (Some(lane), true) => vec![self.block_on(lane.run(&race))],
+            (last, _) => self.block_on(Together::new(lanes.into_iter().chain(last).map(|lane| lane.run(&race)))),
+        };
         let cost = meter.stop();
         for lane in ended {
             lane.end(load);

@@ -13,6 +13,7 @@ mod meter;
 mod pages;
 mod record;
 mod threads;
+mod together;
 
 pub(crate) use content::{Check, Compare};
 pub(crate) use facade::{Engine, Runtime};
@@ -20,6 +21,7 @@ pub(crate) use listener::run as run_on_loop;
 pub(crate) use pages::Pages;
 pub(crate) use record::Outcome;
 pub(crate) use threads::run as run_on_threads;
+pub(crate) use together::Together;
 
 use crate::files;
 use io_fs::{Arena, FileHandle, OpenOptions};
