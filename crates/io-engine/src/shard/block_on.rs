@@ -8,7 +8,7 @@ use std::{
     pin::pin,
     sync::{
         Arc,
-        atomic::{AtomicBool, Ordering},
+        atomic::{AtomicU8, Ordering},
     },
     task::{Context, Poll, Wake, Waker},
     thread::{self, Thread},
@@ -26,10 +26,33 @@ pub(crate) fn is_seated(shard: &Shard) -> bool {
     std::ptr::eq(SEAT.get(), shard)
 }
 
+/// The thread polls, or is about to.
+const AWAKE: u8 = 0;
+/// It sleeps, or is about to: who wakes it has to ring.
+const ASLEEP: u8 = 1;
+/// It was woken. Most wakes come from its own reaping, and cost nothing more than this.
+const WOKEN: u8 = 2;
+
 /// What wakes the thread: through its shard's readiness where it has the seat, else by itself.
 struct Sleeper {
-    woken: AtomicBool,
+    state: AtomicU8,
     bed: Bed,
+}
+
+impl Sleeper {
+    fn is_woken(&self) -> bool {
+        self.state.load(Ordering::SeqCst) == WOKEN
+    }
+
+    /// The thread will sleep. `false`: it was woken already.
+    fn lie_down(&self) -> bool {
+        self.state.compare_exchange(AWAKE, ASLEEP, Ordering::SeqCst, Ordering::SeqCst).is_ok()
+    }
+
+    /// It has slept, for whatever reason it is awake now.
+    fn get_up(&self) {
+        let _ = self.state.compare_exchange(ASLEEP, AWAKE, Ordering::SeqCst, Ordering::SeqCst);
+    }
 }
 
 enum Bed {
@@ -42,7 +65,7 @@ impl Wake for Sleeper {
         self.wake_by_ref();
     }
     fn wake_by_ref(self: &Arc<Self>) {
-        if self.woken.swap(true, Ordering::SeqCst) {
+        if self.state.swap(WOKEN, Ordering::SeqCst) != ASLEEP {
             return;
         }
         match &self.bed {
@@ -92,12 +115,12 @@ impl Shards {
             Some(seat) => Bed::Shard(seat.shard.readiness.clone()),
             None => Bed::Thread(thread::current()),
         };
-        let sleeper = Arc::new(Sleeper { woken: AtomicBool::new(false), bed });
+        let sleeper = Arc::new(Sleeper { state: AtomicU8::new(AWAKE), bed });
         let waker = Waker::from(sleeper.clone());
         let mut cx = Context::from_waker(&waker);
         let mut future = pin!(future);
         loop {
-            sleeper.woken.store(false, Ordering::SeqCst);
+            sleeper.state.store(AWAKE, Ordering::SeqCst);
             if let Poll::Ready(output) = future.as_mut().poll(&mut cx) {
                 return output;
             }
@@ -123,15 +146,14 @@ impl Shards {
 
     /// Submits, sleeps and reaps until the future is woken.
     fn sleep_seated(&self, sleeper: &Sleeper, shard: &Arc<Shard>) {
-        let woken = || sleeper.woken.load(Ordering::SeqCst);
         if self.reaping() == Reaping::Owner {
-            while !woken() {
+            while !sleeper.is_woken() {
                 self.deadlines().fire();
-                let wait = match self.deadlines().next_in() {
-                    Some(left) => Wait::AtMost(left),
-                    None => Wait::Forever,
-                };
-                shard.turn_waiting(if woken() { Wait::No } else { wait });
+                let wait = self.deadlines().next_in().map_or(Wait::Forever, Wait::AtMost);
+                // The driver's wait ends with the first completion; those who are woken by it ring in vain, which costs nothing as the
+                // thread is up again by then.
+                let sleeps = sleeper.lie_down();
+                shard.turn_waiting(if sleeps { wait } else { Wait::No }, || sleeper.get_up());
             }
             return;
         }
@@ -140,12 +162,16 @@ impl Shards {
             if self.reaping() == Reaping::Polls {
                 self.deadlines().fire();
             }
-            if woken() {
+            if sleeper.is_woken() {
                 return;
             }
             let deadline = if self.reaping() == Reaping::Polls { self.deadlines().next_in() } else { None };
             let at_most = turned.due.into_iter().chain(deadline).min();
+            if !sleeper.lie_down() {
+                return;
+            }
             shard.readiness.wait(at_most);
+            sleeper.get_up();
         }
     }
 
@@ -153,9 +179,12 @@ impl Shards {
     /// thread does for a moment.
     fn sleep_apart(&self, sleeper: &Sleeper) {
         const MOMENT: Duration = Duration::from_millis(1);
-        while !sleeper.woken.load(Ordering::SeqCst) {
+        while !sleeper.is_woken() {
             if self.reaping() == Reaping::Threads {
-                thread::park();
+                if sleeper.lie_down() {
+                    thread::park();
+                    sleeper.get_up();
+                }
                 continue;
             }
             let shard = &self.shards()[0];
@@ -163,7 +192,7 @@ impl Shards {
                 Some(_seated) => {
                     shard.turn();
                     self.deadlines().fire();
-                    if !sleeper.woken.load(Ordering::SeqCst) {
+                    if !sleeper.is_woken() {
                         shard.readiness.wait(Some(MOMENT));
                     }
                 }

@@ -185,17 +185,18 @@ impl Shard {
 
     /// Submits what is staged, and delivers what has completed.
     pub(crate) fn turn(&self) -> Turned {
-        self.turn_waiting(Wait::No)
+        self.turn_waiting(Wait::No, || {})
     }
 
-    /// As [`Shard::turn`], waiting under the lock. Only for shards that one thread alone uses.
-    pub(crate) fn turn_waiting(&self, mut wait: Wait) -> Turned {
+    /// As [`Shard::turn`], waiting under the lock, and telling `up` when that is over. Only for shards that one thread alone uses.
+    pub(crate) fn turn_waiting(&self, mut wait: Wait, up: impl Fn()) -> Turned {
         let mut turned = Turned::default();
         loop {
             let mut after = Aftermath::new();
             let mut state = self.lock();
             let before = state.core.stats().answered;
             state.core.submit(wait);
+            up();
             wait = Wait::No;
             let more = self.reap(&mut state, Token::NONE, &mut None, &mut after);
             let settled = !more && self.settle(&mut state, true);
