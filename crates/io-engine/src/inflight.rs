@@ -10,7 +10,6 @@ use crate::{
     retry::{self, Next, Seen},
     slots::Slots,
     stats::{InFlightOp, Stats, Where},
-    trace::{event_info, event_warn},
 };
 use io_core::{
     Armed, Clock, Completions, Driver, DriverName, FileHandle, FileId, Op, OpKind, OpSet, Output, RawOp, Readiness,
@@ -20,8 +19,6 @@ use std::{collections::VecDeque, fmt, io, mem::ManuallyDrop, sync::Arc, time::Du
 
 /// Longest pause before the kernel is asked again to take what it pushed back.
 const PUSHBACK_PAUSE: Duration = Duration::from_millis(2);
-/// How long dropping a core waits for the kernel to let go of its memory before it leaks it.
-const DROP_GRACE: Duration = Duration::from_secs(10);
 
 /// What may sit in a slot: something with an operation inside, and whatever else its owner wants back with it.
 pub trait Carrier: Send + sealed::Sealed {
@@ -87,7 +84,7 @@ pub(crate) struct Flight<S> {
 }
 
 /// An answer that the core gives itself.
-enum Verdict {
+pub(crate) enum Verdict {
     Code(i32),
     Failed(SyncFailed),
 }
@@ -99,7 +96,7 @@ enum Verdict {
 /// after ten seconds.
 pub struct Inflight<S: Carrier> {
     pub(crate) driver: ManuallyDrop<Box<dyn Driver>>,
-    offload: ManuallyDrop<Option<Offload>>,
+    pub(crate) offload: ManuallyDrop<Option<Offload>>,
     pub(crate) slots: ManuallyDrop<Slots<Flight<S>>>,
     supports: OpSet,
     pub(crate) readiness: Arc<dyn Readiness>,
@@ -107,7 +104,7 @@ pub struct Inflight<S: Carrier> {
     now: Duration,
     pub(crate) batch: Completions,
     cursor: usize,
-    verdicts: VecDeque<(Token, Verdict)>,
+    pub(crate) verdicts: VecDeque<(Token, Verdict)>,
     /// Staged again at the next submit.
     again: VecDeque<Token>,
     timers: Timers,
@@ -498,7 +495,7 @@ impl<S: Carrier> Inflight<S> {
         }
     }
 
-    fn finish_by(&mut self, token: Token, verdict: Verdict) -> Finished<S> {
+    pub(crate) fn finish_by(&mut self, token: Token, verdict: Verdict) -> Finished<S> {
         match verdict {
             Verdict::Code(code) => {
                 // What was moved before a cancel took effect is the answer, here as in `retry`.
@@ -637,24 +634,6 @@ impl<S: Carrier> Inflight<S> {
         self.slots.get_mut(token).expect("looked up by the caller").at = Where::Pause;
         self.verdicts.push_back((token, Verdict::Code(code)));
     }
-
-    /// Cancels what is neither with the driver nor with the pool.
-    pub(crate) fn cancel_what_waits_here(&mut self) {
-        let waits = |at| matches!(at, Where::Order | Where::Pause);
-        let waiting: Vec<_> = self.slots.iter().filter(|(_, f)| waits(f.at)).map(|(token, _)| token).collect();
-        for token in waiting {
-            self.cancel(token);
-        }
-    }
-
-    /// Ends what is neither with the driver nor with the pool, without telling anybody here. Changes among it were not done, or
-    /// not all of them: whoever waits for them, on whatever core, has to hear that.
-    fn end_what_waits_here(&mut self) {
-        self.cancel_what_waits_here();
-        while let Some((token, verdict)) = self.verdicts.pop_front() {
-            drop(self.finish_by(token, verdict));
-        }
-    }
 }
 
 /// True for a direct read whose first part ended where no direct read may start: it met the end of the file. To ask for the rest
@@ -679,36 +658,6 @@ fn learn_facts(op: &mut Op) {
     };
     crate::inode::attach(&file);
     *output = Output::File(file);
-}
-
-impl<S: Carrier> Drop for Inflight<S> {
-    fn drop(&mut self) {
-        let held = |this: &Self| this.slots.iter().any(|(_, f)| matches!(f.at, Where::Driver | Where::Offload));
-        let until = self.clock.now() + DROP_GRACE;
-        while held(self) && self.clock.now() < until {
-            self.submit(Wait::AtMost(Duration::from_millis(100)));
-            while let Some(finished) = self.next_finished() {
-                drop(finished.carrier);
-            }
-            if self.driver.name() == DriverName::Sim && self.death.is_dead() {
-                break;
-            }
-        }
-        self.end_what_waits_here();
-        self.quarantine(|at| matches!(at, Where::Driver | Where::Offload));
-        if self.stats.quarantined > 0 {
-            // I7: what is in flight is never freed. Driver, pool and slots stay as they are until the process ends.
-            event_warn!(driver = %self.driver.name(), "a core was dropped with operations that never completed; its memory is kept");
-            return;
-        }
-        event_info!(driver = %self.driver.name(), "a core ended");
-        // SAFETY: dropped here only, and nothing is in flight: driver before slots, pool before the readiness it rings.
-        unsafe {
-            ManuallyDrop::drop(&mut self.driver);
-            ManuallyDrop::drop(&mut self.offload);
-            ManuallyDrop::drop(&mut self.slots);
-        }
-    }
 }
 
 impl<S: Carrier> fmt::Debug for Inflight<S> {

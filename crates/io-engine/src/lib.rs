@@ -27,6 +27,9 @@ mod trace;
 #[allow(unsafe_code)] // the only caller of `Driver::prepare` and `Op::settle`
 mod inflight;
 
+#[allow(unsafe_code)] // drops what a core keeps from being dropped while the kernel may touch it
+mod ending;
+
 #[allow(unsafe_code)] // mmap(2)
 mod mapping;
 

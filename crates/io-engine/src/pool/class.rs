@@ -11,8 +11,11 @@ use std::{
     task::Waker,
 };
 
-/// A class grows in at most so many steps: each arena takes a place in a ring's table of registered memory, of which there are few.
-const ARENAS_MAX: usize = 4;
+/// A class grows in so many steps: each arena takes a place in a ring's table of registered memory, of which there are few.
+const ARENAS: usize = 4;
+
+/// Or in more, if they were larger than this: a registered arena is memory in use, all of it.
+const ARENA_MAX: usize = 32 << 20;
 
 /// Slots, numbered through all arenas of the class.
 #[derive(Debug)]
@@ -36,7 +39,7 @@ impl Class {
     pub(super) fn new(SizeClass { size, bytes_max }: SizeClass) -> Class {
         let slots_max = u32::try_from((bytes_max / size).max(1)).expect("too many buffers of one size");
         // Whole huge pages; where the class is too small for one, a single arena.
-        let arena = (slots_max as usize * size).div_ceil(ARENAS_MAX).next_multiple_of(HUGE);
+        let arena = (slots_max as usize * size).div_ceil(ARENAS).min(ARENA_MAX).next_multiple_of(HUGE);
         let slots_per_arena = (arena / size).clamp(1, slots_max as usize) as u32;
         let arenas = slots_max.div_ceil(slots_per_arena);
         Class {

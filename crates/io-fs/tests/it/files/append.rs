@@ -190,3 +190,37 @@ fn the_kernels_end_is_for_several_processes_and_the_two_do_not_mix() {
         });
     }
 }
+
+/// With a process of its own: this test, run once more with a file to open.
+#[test]
+fn a_second_process_is_told_and_gets_its_turn() {
+    const FILE: &str = "IOFS_TEST_APPEND_TO";
+    if let Some(path) = std::env::var_os(FILE) {
+        let fs = io_fs::FileSystem::new().unwrap();
+        let appended = fs.block_on(async {
+            let file = fs.open_append(&path).await?;
+            file.append(b"child".to_vec()).await.0
+        });
+        return println!("<{}>", appended.map_or_else(|error| error.kind().to_string(), |at| at.to_string()));
+    }
+    let child = |path: &std::path::Path| {
+        let name = "files::append::a_second_process_is_told_and_gets_its_turn";
+        let mut child = std::process::Command::new(std::env::current_exe().unwrap());
+        let output = child.args(["--exact", name, "--nocapture"]).env(FILE, path).output().unwrap();
+        String::from_utf8(output.stdout).unwrap()
+    };
+    for world in real_worlds() {
+        let path = world.path("log");
+        let file = world.fs.block_on(async {
+            let file = world.fs.open_append(&path).await.unwrap();
+            file.append(b"parent".to_vec()).await.0.unwrap();
+            file
+        });
+        let refused = child(&path);
+        assert!(refused.contains(&format!("<{}>", io::ErrorKind::WouldBlock)), "{}: {refused}", world.name);
+        drop(file);
+        let turn = child(&path);
+        assert!(turn.contains("<6>"), "{}: {turn}", world.name);
+        assert_eq!(world.content("log"), b"parentchild");
+    }
+}
