@@ -29,6 +29,8 @@ pub(crate) struct Dependency {
     /// `None` is a normal dependency, otherwise "dev" or "build".
     #[serde(default)]
     pub(crate) kind: Option<String>,
+    #[serde(default)]
+    pub(crate) optional: bool,
 }
 
 #[derive(Debug)]

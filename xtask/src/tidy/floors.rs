@@ -1,6 +1,6 @@
 //! Arrows between our crates go down only. This list is the map of docs/ARCHITECTURE.md, in a form that a machine reads.
 
-use crate::workspace::Package;
+use crate::workspace::{Dependency, Package};
 
 /// A crate's place.
 #[derive(Debug)]
@@ -11,10 +11,12 @@ struct Place {
     ours_only: Option<&'static [&'static str]>,
     /// The only crates of others it may import, where that is said.
     others_only: Option<&'static [&'static str]>,
+    /// Those that it may import besides, but only behind a feature.
+    others_optional: &'static [&'static str],
 }
 
 const fn place(name: &'static str, floor: u8) -> Place {
-    Place { name, floor, ours_only: None, others_only: None }
+    Place { name, floor, ours_only: None, others_only: None, others_optional: &[] }
 }
 
 impl Place {
@@ -27,12 +29,18 @@ impl Place {
         self.others_only = Some(names);
         self
     }
+
+    const fn optional(mut self, names: &'static [&'static str]) -> Self {
+        self.others_optional = names;
+        self
+    }
 }
 
 /// Crates on one floor do not see one another: an arrow leads to a lower number, never to the same.
 const PLACES: &[Place] = &[
-    // loom only under `--cfg loom`, where it stands in for std's atomics.
-    place("io-core", 0).others(&["libc", "loom"]),
+    // loom only under `--cfg loom`, where it stands in for std's atomics. bytes only if asked for: what makes its types buffers of
+    // operations can stand in no other crate, because neither the trait nor the types are that crate's.
+    place("io-core", 0).others(&["libc", "loom"]).optional(&["bytes"]),
     place("libaio-sys", 0).ours(&[]).others(&["libc"]),
     place("io-uring-driver", 1).ours(&["io-core"]),
     place("io-aio", 1).ours(&["io-core", "libaio-sys"]),
@@ -67,7 +75,7 @@ fn check_package(package: &Package, all: &[Package]) -> Vec<String> {
     for dependency in package.dependencies.iter().filter(|d| d.kind.as_deref() != Some("dev")) {
         let to = dependency.name.as_str();
         let ours = all.iter().any(|other| other.name == to);
-        let problem = if ours { edge_between_ours(place, to) } else { edge_to_others(place, to) };
+        let problem = if ours { edge_between_ours(place, to) } else { edge_to_others(place, dependency) };
         found.extend(problem.map(|problem| format!("floors: {name} imports {to}, {problem}")));
     }
     found
@@ -87,9 +95,13 @@ fn edge_between_ours(from: &Place, to: &str) -> Option<String> {
     }
 }
 
-fn edge_to_others(from: &Place, to: &str) -> Option<String> {
+fn edge_to_others(from: &Place, dependency: &Dependency) -> Option<String> {
+    let to = dependency.name.as_str();
     if to == "anyhow" && !ANYHOW.contains(&from.name) {
         return Some("but libraries keep their errors' types".to_owned());
+    }
+    if from.others_optional.contains(&to) {
+        return (!dependency.optional).then(|| "which has to be optional there".to_owned());
     }
     match from.others_only {
         Some(only) if !only.contains(&to) => Some(format!("but of others' crates it may see only {only:?}")),
@@ -104,12 +116,12 @@ fn find(name: &str) -> Option<&'static Place> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::workspace::{Dependency, Workspace};
+    use crate::workspace::Workspace;
 
     fn package(name: &str, dependencies: &[(&str, Option<&str>)]) -> Package {
         let dependencies = dependencies
             .iter()
-            .map(|(name, kind)| Dependency { name: (*name).to_owned(), kind: kind.map(str::to_owned) })
+            .map(|(name, kind)| Dependency { name: (*name).to_owned(), kind: kind.map(str::to_owned), optional: false })
             .collect();
         Package { name: name.to_owned(), dependencies, features: Default::default() }
     }
@@ -158,6 +170,16 @@ mod tests {
         assert!(!check(&[package("io-core", &[("serde", None)])]).is_empty());
         assert!(!check(&[package("io-fs", &[("anyhow", None)])]).is_empty());
         assert!(check(&[package("io-cli", &[("anyhow", None)])]).is_empty());
+    }
+
+    #[test]
+    fn bytes_in_the_ground_is_for_those_who_ask() {
+        let mut packages = [package("io-core", &[("bytes", None)])];
+        assert!(check(&packages)[0].contains("optional"));
+        packages[0].dependencies[0].optional = true;
+        assert!(check(&packages).is_empty());
+        packages[0].dependencies[0].name = "serde".to_owned();
+        assert!(!check(&packages).is_empty(), "no other one");
     }
 
     #[test]

@@ -179,6 +179,36 @@ fn a_replacement_that_is_given_up_leaves_old_or_new_and_no_temporary_file() {
     assert!(left_behind <= 1, "{left_behind} temporary files were left behind");
 }
 
+/// Where an operation waits for its turn before it begins, dropping it would mean that it is never done.
+#[test]
+fn a_replacement_that_is_given_up_cleans_up_where_the_engine_submits() {
+    for driver in io_fs::DriverName::REAL {
+        let Some(fs) = real(driver, |config| config.submit_from = io_fs::SubmitFrom::EngineThread) else { continue };
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("f");
+        let names = || std::fs::read_dir(dir.path()).unwrap().map(|entry| entry.unwrap().path());
+        let is_written = || names().any(|name| name != path && std::fs::metadata(name).is_ok_and(|it| it.len() > 0));
+        let mut given_up = 0;
+        for _ in 0..6 {
+            std::fs::write(&path, "old").unwrap();
+            let mut replacement = Box::pin(fs.replace(&path, vec![7; 8 << 20]));
+            let mut over = false;
+            // Before its content is written, who has made the file may not know yet that it is there.
+            while !over && !is_written() {
+                over = glance(&mut replacement).is_ready();
+            }
+            drop(replacement);
+            given_up += u32::from(!over);
+            let until = std::time::Instant::now() + std::time::Duration::from_secs(20);
+            while names().count() > 1 && std::time::Instant::now() < until {
+                std::thread::yield_now();
+            }
+            assert_eq!(names().collect::<Vec<_>>(), std::slice::from_ref(&path), "{driver}");
+        }
+        assert!(given_up > 0, "{driver}");
+    }
+}
+
 #[test]
 fn leftovers_of_a_crash_are_in_nobodys_way() {
     let site = simulated(SimOptions::seeded(11));
