@@ -50,11 +50,12 @@ async fn made(fs: &FileSystem, path: &Path, content: &[u8]) -> File {
     fs.open_with(path, OpenOptions::READ_WRITE).await.unwrap()
 }
 
-/// Waits for what is still done although nobody waits for it.
+/// Waits for what is still done although nobody waits for it, and for every buffer to be home.
 fn settle(fs: &FileSystem) {
     let until = Instant::now() + Duration::from_secs(20);
-    while fs.shards().load() != (0, 0, 0) || fs.shards().orphans() != (0, 0) {
-        assert!(Instant::now() < until, "{:?} are never over", fs.shards().load());
+    let out = || fs.buffer_pool().stats().classes.iter().map(|class| class.out).sum::<u32>();
+    while fs.shards().load() != (0, 0, 0) || fs.shards().orphans() != (0, 0) || out() > 0 {
+        assert!(Instant::now() < until, "{:?} are never over, {} buffers out", fs.shards().load(), out());
         std::thread::sleep(Duration::from_millis(1));
     }
 }
