@@ -19,7 +19,7 @@ use std::{
     fmt,
     future::Future,
     io,
-    sync::{Arc, OnceLock, atomic::AtomicU64},
+    sync::{Arc, Mutex, OnceLock, atomic::AtomicU64},
 };
 
 /// A file system as the operating system (or a simulator) has it, reached through one engine. Clones are the same one.
@@ -39,6 +39,8 @@ pub(crate) struct Inner {
     buffers: OnceLock<BufferPool>,
     /// Temporary names given out so far.
     temporaries: AtomicU64,
+    /// Removals of temporary files that nobody waits for.
+    removals: Mutex<Vec<Operation<io::Result<()>>>>,
 }
 
 impl FileSystem {
@@ -121,6 +123,7 @@ impl FileSystem {
             planner: Planner::default(),
             buffers: OnceLock::new(),
             temporaries: AtomicU64::new(0),
+            removals: Mutex::default(),
         }))
     }
 

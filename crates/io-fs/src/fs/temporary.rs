@@ -2,14 +2,17 @@
 
 use super::{FileSystem, nothing_of};
 use crate::{File, FileOptions};
-use io_engine::core::{BufResult, DriverName, IoBuf, Metadata, Op, RenameMode};
+use io_engine::{
+    Operation,
+    core::{BufResult, DriverName, IoBuf, Metadata, Op, RenameMode},
+};
 use std::{
     future::Future,
     hash::{BuildHasher, RandomState},
     io,
     path::{Path, PathBuf},
-    pin::pin,
-    sync::atomic::Ordering,
+    pin::Pin,
+    sync::{PoisonError, atomic::Ordering},
     task::{Context, Waker},
 };
 
@@ -28,6 +31,7 @@ impl Temporary {
     /// Makes an empty file in a directory, of a name that nobody has: what a crash leaves behind is in nobody's way.
     pub(super) async fn make(fs: &FileSystem, dir: &Path, mode: u32) -> io::Result<Temporary> {
         let options = FileOptions::new().read(true).write(true).create_new(true).mode(mode);
+        look_after(fs, None);
         let mut left = NAMES_MAX;
         loop {
             let path = dir.join(name(fs));
@@ -93,17 +97,26 @@ impl Temporary {
 }
 
 impl Drop for Temporary {
-    /// The future that it belonged to was given up. The removal is begun and nobody waits for it; where it would have to wait for its
-    /// turn, it is left undone.
+    /// The future that it belonged to was given up. The removal is begun, and the file system keeps it where it has to wait for its
+    /// turn.
     fn drop(&mut self) {
         if !self.is_there {
             return;
         }
+        let fs = self.file.file_system();
         if let Ok(op) = Op::unlink(&self.path) {
-            let removal = pin!(self.file.file_system().run(op, nothing_of));
-            let _ = removal.poll(&mut Context::from_waker(Waker::noop()));
+            look_after(fs, Some(fs.run(op, nothing_of)));
         }
     }
+}
+
+/// Looks at the removals that nobody waits for, and at a new one; keeps those that are not over.
+fn look_after(fs: &FileSystem, new: Option<Operation<io::Result<()>>>) {
+    let lock = || fs.0.removals.lock().unwrap_or_else(PoisonError::into_inner);
+    let mut removals = std::mem::take(&mut *lock());
+    removals.extend(new);
+    removals.retain_mut(|removal| Pin::new(removal).poll(&mut Context::from_waker(Waker::noop())).is_pending());
+    lock().append(&mut removals);
 }
 
 /// The permission bits of `model` for a file of this owner and group. Bits that would give somebody else what the model did not give
