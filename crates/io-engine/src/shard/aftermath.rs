@@ -67,8 +67,9 @@ impl Aftermath {
         if self.wakers.is_empty() && self.answers.is_empty() {
             return self.keep();
         }
-        self.wakers.drain(..).for_each(|waker| guarded(|| waker.wake()));
+        // First what is dropped: who is woken by the end of a sync may want to close the file, and be the only one who has it.
         self.answers.drain(..).for_each(|answer| guarded(|| drop(answer)));
+        self.wakers.drain(..).for_each(|waker| guarded(|| waker.wake()));
         self.keep();
     }
 

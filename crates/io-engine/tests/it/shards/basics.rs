@@ -102,3 +102,22 @@ fn many_tasks_share_few_syncs() {
         assert!(answered < 128, "64 writes and fewer syncs than that, but {answered} operations were answered");
     });
 }
+
+/// A shared sync kept its file for a moment after it had woken those who waited for it: closing the file then answered that it was in
+/// use.
+#[test]
+fn who_waited_for_a_sync_has_the_file_alone() {
+    on_every_driver(|shards| {
+        let (dir, _file) = scratch(512);
+        let shared = std::sync::Mutex::new(0);
+        smol::block_on(async {
+            for i in 0..300u64 {
+                let file = io_engine::open(dir.path().join("f"), OpenOptions::READ_WRITE).unwrap();
+                write(&shards, &file, vec![1u8; 512], i * 512).await.0.unwrap();
+                sync(&shards, &file).await.unwrap();
+                *shared.lock().unwrap() += u32::from(!file.is_unique());
+            }
+        });
+        assert_eq!(shared.into_inner().unwrap(), 0);
+    });
+}
