@@ -1,5 +1,4 @@
 //! A driver of one's own: here one that counts what passes and lets the thread pool do it.
-//!
 //! `cargo run -p io-fs --example custom_driver`
 
 use io_fs::{

@@ -1,6 +1,6 @@
 //! Memory that is lent to the shards' drivers and comes back.
 
-use super::{Shards, core::Shard};
+use super::{Reaping, Shards, core::Shard};
 use std::{
     io,
     ptr::NonNull,
@@ -12,6 +12,11 @@ use std::{
 pub(crate) struct Borrower(Weak<Shard>);
 
 impl Shards {
+    /// True for an engine of one thread alone ([`Shards::owned`]): while that thread does something else, nobody moves it on.
+    pub fn is_owned(&self) -> bool {
+        self.reaping() == Reaping::Owner
+    }
+
     /// One for each shard.
     pub(crate) fn borrowers(&self) -> Vec<Borrower> {
         self.shards().iter().map(|shard| Borrower(Arc::downgrade(shard))).collect()

@@ -62,7 +62,8 @@ impl CursorOptions {
 /// it is not written.
 ///
 /// **Dropping** a cursor that was not flushed writes what it has accepted all the same, without waiting; whether that succeeded
-/// is not reported any more, failures only counted ([`Cursor::writes_lost`]).
+/// is not reported any more, failures only counted ([`Cursor::writes_lost`]). (Of a [`LocalFs`](crate::LocalFs), what waits for its turn at that moment is not
+/// written, and failures are not counted: flush there.)
 ///
 /// A direct file can be read from any position. Written it can be only where position and length of what is flushed are multiples of
 /// its block size.

@@ -1,6 +1,7 @@
 //! Writes that nobody waits for, and that are to be done all the same.
 
 use super::writer::Write;
+use crate::File;
 use std::{
     sync::{
         Arc, Mutex, PoisonError,
@@ -16,13 +17,18 @@ pub(super) fn lost() -> u64 {
     LOST.load(Ordering::Relaxed)
 }
 
-/// A look without an outcome that wakes itself is repeated so often, and then left to who turns the engine next. Only engines without
-/// threads of their own do that: the simulator, whose time each look moves on, and those that belong to one thread.
+/// A look without an outcome that wakes itself is repeated so often, and then left to who turns the engine next. Only the simulator
+/// does that, whose time each look moves on.
 const LOOKS_MAX: u32 = 1000;
 
 /// Sees to it that these writes are done. (An operation that still waits for its turn when it is dropped is not done.) They are
 /// polled by whoever wakes them: no thread and no runtime is needed.
-pub(super) fn run(writes: Vec<Write>) {
+///
+/// Not so on an engine of one thread alone: that one finishes what is in flight before it ends, and must not be kept from its end.
+pub(super) fn run(file: &File, writes: Vec<Write>) {
+    if file.file_system().shards().is_owned() {
+        return;
+    }
     for write in writes {
         Arc::new(Detached { write: Mutex::new(Some(write)), wakes: AtomicUsize::new(0) }).wake();
     }

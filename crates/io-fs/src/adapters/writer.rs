@@ -149,7 +149,7 @@ impl Writer {
     /// Nobody waits any more: what is buffered is written all the same, and what is in flight goes on.
     pub(super) fn detach(&mut self, file: &File) {
         self.emit(file);
-        detached::run(std::mem::take(&mut self.going));
+        detached::run(file, std::mem::take(&mut self.going));
     }
 
     fn is_full(&self, options: &CursorOptions) -> bool {
