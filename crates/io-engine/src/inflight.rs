@@ -67,6 +67,10 @@ pub struct Finished<S> {
     pub carrier: S,
     /// Bytes transferred (0 for what transfers none), or the error. A read shorter than asked for met the end of the file.
     pub result: io::Result<usize>,
+    /// From its acceptance to the submit that brought the answer.
+    pub took: Duration,
+    /// The offload pool did it, not the driver.
+    pub offloaded: bool,
 }
 
 /// One operation in its slot.
@@ -187,6 +191,12 @@ impl<S: Carrier> Inflight<S> {
     /// The time that deadlines are in, as of the last submit.
     pub fn now(&self) -> Duration {
         self.now
+    }
+
+    /// Looks at the clock, for operations that are accepted next. Who accepts long after the last submit does so before; otherwise they
+    /// seem to have begun then.
+    pub(crate) fn look_at_clock(&mut self) {
+        self.now = self.clock.now();
     }
 
     /// Counters.
@@ -591,8 +601,8 @@ impl<S: Carrier> Inflight<S> {
         self.stats.bytes_read += if kind.is_read() { done } else { 0 };
         self.stats.bytes_written += if kind.is_write() { done } else { 0 };
         self.stats.failed += u64::from(result.is_err());
-        let carrier = self.slots.remove(token).expect("looked up above").carrier;
-        Finished { token, carrier, result }
+        let Flight { carrier, since, to_pool, .. } = self.slots.remove(token).expect("looked up above");
+        Finished { token, carrier, result, took: self.now.saturating_sub(since), offloaded: to_pool }
     }
 
     /// Wishes that an operation ended soon. What waits in the core ends at once, with `ECANCELED`; what is with the driver

@@ -53,7 +53,10 @@ pub use inflight::{Carrier, Finished, Inflight, InflightOptions};
 pub use io_core as core;
 pub use pool::{Acquire, BufferPool, ClassStats, PoolBuf, PoolOptions, PoolStats, SizeClass, WhenExhausted};
 pub use select::{DriverOptions, Selected, select};
-pub use shard::{Answer, OpBox, Operation, ShardOptions, Shards, SubmitFrom, Ticket, Timed, TimedOut};
+pub use shard::{
+    Answer, Latency, LatencyBucket, OpBox, OpMetrics, Operation, ShardOptions, Shards, SubmitFrom, Ticket, Timed,
+    TimedOut, Via,
+};
 pub use stats::{InFlightOp, Stats, Where};
 
 use io_core::{FileHandle, OpenOptions};

@@ -5,6 +5,7 @@ use super::{
     admission::{Admission, Queued, Weight},
     aftermath::Aftermath,
     cell::{Cell, Way},
+    metrics::{Meter, OpMetrics, Seen},
     shared::SyncTurn,
     watch::Watch,
 };
@@ -71,6 +72,7 @@ pub(crate) struct Shard {
 
 struct State {
     core: Inflight<Errand>,
+    meter: Meter,
     armed: bool,
 }
 
@@ -104,7 +106,7 @@ impl Shard {
         Ok(Shard {
             index,
             readiness: core.readiness(),
-            state: Mutex::new(State { core, armed: false }),
+            state: Mutex::new(State { core, meter: Meter::new(), armed: false }),
             admission,
             watch: Watch::default(),
             busy: AtomicU32::new(0),
@@ -141,6 +143,10 @@ impl Shard {
         };
         if state.core.room() == 0 {
             return Ok(Begun::Full(op));
+        }
+        // One look at the clock for all that is staged together.
+        if state.core.staged() == 0 {
+            state.core.look_at_clock();
         }
         let direct = op.class() != OpClass::Buffered;
         let accepted = state.core.accept(Errand { op, to: To::Caller, weight });
@@ -231,7 +237,10 @@ impl Shard {
         own: &mut Option<Answer>,
         after: &mut Aftermath,
     ) {
-        let Finished { token, carrier: Errand { op, to, weight }, result } = finished;
+        let Finished { token, carrier: Errand { op, to, weight }, result, took, offloaded } = finished;
+        let inline = token == mine && matches!(to, To::Caller);
+        let (kind, want) = (op.kind(), weight.bytes());
+        state.meter.note(&Seen { kind, want, result: &result, took, offloaded, inline });
         self.admission.leave(weight);
         match to {
             To::Caller => {
@@ -361,6 +370,12 @@ impl Shard {
 
     pub(crate) fn stats(&self) -> Stats {
         self.lock().core.stats()
+    }
+
+    /// Adds what the shard has counted.
+    pub(crate) fn add_metrics(&self, all: &mut Vec<OpMetrics>) {
+        let state = self.lock();
+        state.meter.add_to(all, state.core.driver_name());
     }
 
     pub(crate) fn dump(&self) -> Vec<InFlightOp> {

@@ -6,6 +6,7 @@ use super::{
     at_once::AtOnce,
     cell::{Cell, Left, Way},
     deadlines::Key,
+    metrics,
 };
 use io_core::{BufResult, FileHandle, IoBufMut, Op, errno};
 use std::{
@@ -56,19 +57,17 @@ struct FreshRead<T> {
 
 /// What an operation has to know of the buffer inside its outcome.
 struct ReadInto<T> {
-    /// Reads at once, or answers `false`.
-    at_once: fn(&AtOnce, &FileHandle, &mut T, u64) -> bool,
+    /// Reads at once and says how many bytes, or answers `None`.
+    at_once: fn(&AtOnce, &FileHandle, &mut T, u64) -> Option<usize>,
     op: fn(&FileHandle, T, u64) -> Op,
 }
 
 impl<B: IoBufMut> ReadInto<BufResult<usize, B>> {
     const WAY: ReadInto<BufResult<usize, B>> = ReadInto {
-        at_once: |at_once, file, outcome, offset| match at_once.read_into(file, &mut outcome.1, offset) {
-            Some(n) => {
-                outcome.0 = Ok(n);
-                true
-            }
-            None => false,
+        at_once: |at_once, file, outcome, offset| {
+            let n = at_once.read_into(file, &mut outcome.1, offset)?;
+            outcome.0 = Ok(n);
+            Some(n)
         },
         op: |file, outcome, offset| Op::read(file, outcome.1, offset),
     };
@@ -160,8 +159,10 @@ impl<T> Future for Operation<T> {
         match &mut this.stage {
             Stage::Flow(flow) => return flow.poll(&this.shards, cx).map(this.make),
             Stage::Fresh(FreshRead { outcome, file, offset, how }) => {
-                if !(how.at_once)(this.shards.at_once(), file, outcome, *offset) {
-                    return this.poll_flow(cx);
+                let began = metrics::sample();
+                match (how.at_once)(this.shards.at_once(), file, outcome, *offset) {
+                    Some(n) => this.shards.at_once_meter().note(n, began),
+                    None => return this.poll_flow(cx),
                 }
             }
             Stage::Yielded(_) => {}

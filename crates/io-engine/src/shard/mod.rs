@@ -12,6 +12,7 @@ mod cell;
 mod core;
 mod deadlines;
 mod flow;
+mod metrics;
 mod op_box;
 mod shared;
 mod watch;
@@ -29,6 +30,7 @@ mod reactor;
 pub(crate) use cell::Cell;
 pub use flow::{Operation, Ticket, Timed, TimedOut};
 pub(crate) use loan::Borrower;
+pub use metrics::{Latency, LatencyBucket, OpMetrics, Via};
 pub use op_box::OpBox;
 
 use crate::{
@@ -40,6 +42,7 @@ use crate::{
         cell::Way,
         core::{Begun, Shard},
         deadlines::Deadlines,
+        metrics::AtOnceMeter,
         shared::SyncTurn,
     },
 };
@@ -127,6 +130,7 @@ struct Inner {
     reaping: Reaping,
     submit_from: SubmitFrom,
     at_once: AtOnce,
+    at_once_meter: AtOnceMeter,
     driver: DriverName,
 }
 
@@ -176,6 +180,7 @@ impl Shards {
             reaping,
             submit_from: if reaping == Reaping::Threads { options.submit_from } else { SubmitFrom::Caller },
             at_once,
+            at_once_meter: AtOnceMeter::default(),
             driver,
         })))
     }
@@ -210,6 +215,14 @@ impl Shards {
     /// Counters, one set a shard.
     pub fn stats(&self) -> Vec<Stats> {
         self.0.shards.iter().map(|shard| shard.stats()).collect()
+    }
+
+    /// What was done, by kind and by who did it, over all shards, with how long it took.
+    pub fn metrics(&self) -> Vec<OpMetrics> {
+        let mut all: Vec<_> = self.0.at_once_meter.metrics().into_iter().collect();
+        self.0.shards.iter().for_each(|shard| shard.add_metrics(&mut all));
+        all.sort_by_key(|row| (row.kind, row.via));
+        all
     }
 
     /// What is in flight and for how long, longest first.
@@ -312,6 +325,11 @@ impl Shards {
     #[inline]
     pub(crate) fn at_once(&self) -> &AtOnce {
         &self.0.at_once
+    }
+
+    #[inline]
+    pub(crate) fn at_once_meter(&self) -> &AtOnceMeter {
+        &self.0.at_once_meter
     }
 
     /// Begins an operation. The answer at once, or the cell in which it will be.

@@ -59,6 +59,7 @@ pub(crate) struct Watcher {
 
 impl Watcher {
     /// A reactor watches from now on.
+    #[cfg(all(unix, feature = "tokio"))]
     pub(crate) fn reactor(shard: Arc<Shard>) -> Watcher {
         shard.watch.others.fetch_add(1, Ordering::SeqCst);
         Watcher { shard, seated: false }
