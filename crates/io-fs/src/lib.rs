@@ -1,7 +1,50 @@
 //! The facade: the one crate that storage layers import.
 //!
-//! It re-exports the engine's event loop and the vocabulary of operations and buffers, so that nothing below this floor has to be
-//! named downstream. Runs on every platform; all unsafe code is below.
+//! A [`FileSystem`] opens [`File`]s, whose operations are futures: for tokio, smol, any other executor, or
+//! [`block_on`](FileSystem::block_on) without one. Buffers are owned while an operation is in flight, and come back with its answer. Who
+//! polls submits and reaps; what is in memory is read at once, on the caller's thread.
+//!
+//! It runs on every platform: over io_uring and Linux AIO, over threads everywhere, over a simulated disk in tests. All unsafe code is
+//! below, and nothing below has to be named. It knows no drivers (the engine chooses), no kernel interfaces, and no runtimes but where a
+//! feature lends one a hand.
+//!
+//! ```
+//! use io_fs::FileSystem;
+//!
+//! # let dir = tempfile::tempdir()?;
+//! # let path = dir.path().join("log");
+//! let fs = FileSystem::new()?;
+//! fs.block_on(async {
+//!     let file = fs.open_append(&path).await?;
+//!     let (offset, record) = file.append(b"one record".to_vec()).await;
+//!     assert_eq!((offset?, record.len()), (0, 10));
+//!     file.sync_data().await?;
+//!     let (read, bytes) = file.read_exact_at(Vec::with_capacity(6), 4).await;
+//!     read?;
+//!     assert_eq!(bytes, b"record");
+//!     std::io::Result::Ok(())
+//! })?;
+//! # Ok::<(), Box<dyn std::error::Error>>(())
+//! ```
+//!
+//! | for | see |
+//! |---|---|
+//! | names: renaming, replacing, copying, syncing directories | [`FileSystem`] |
+//! | transfers, appends, durable and untorn writes, space, direct I/O | [`File`] |
+//! | being generic over files, or having them as trait objects | [`AsyncFile`], [`AsyncFileSystem`] and their `Dyn` twins |
+//! | a position, and the I/O traits of tokio and of the futures crates | [`Cursor`], [`Chunks`] |
+//! | one thread with a ring of its own | [`LocalFs`] |
+//! | cancelling, time-outs | [`Operation`], [`Timed`] |
+//! | buffers that are used again | [`BufferPool`] |
+//! | settings, and the environment | [`IoConfig`] |
+//! | limits of one's own | [`BackpressureController`] |
+//! | requests as messages | [`IoWorker`] |
+//! | another driver, or none that is real | [`FileSystem::with_driver`], [`Driver`] |
+//!
+//! # An event loop with a listener
+//!
+//! The other front end of the engine, for programs with an I/O thread and a protocol of their own: the loop owns every operation, a listener
+//! turns requests into operations and completions into answers.
 //!
 //! ```
 //! use io_fs::{AIO, AIOEventListener, AIOEventLoop, AIOKind, DriverOptions, IOQueue, LoopOptions, OpenOptions};
@@ -87,6 +130,6 @@ pub use io_engine::core::{Armed, Completion, Completions, Full, OpSet, Progress,
 pub use io_engine::select::survey;
 
 /// The README's quickstart, as a test.
-#[cfg(all(doctest, target_os = "linux"))]
+#[cfg(doctest)]
 #[doc = include_str!("../../../README.md")]
 struct Readme;
