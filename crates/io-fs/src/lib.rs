@@ -38,6 +38,7 @@
 //! | buffers that are used again | [`BufferPool`] |
 //! | settings, and the environment | [`IoConfig`] |
 //! | limits of one's own | [`BackpressureController`] |
+//! | what goes on, in numbers | [`Snapshot`] |
 //! | requests as messages | [`IoWorker`] |
 //! | another driver, or none that is real | [`FileSystem::with_driver`], [`Driver`] |
 //!

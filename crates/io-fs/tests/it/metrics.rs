@@ -1,7 +1,7 @@
 //! A snapshot says what was done, and can be printed, written and published.
 
 use crate::fs_kit::*;
-use io_fs::{FileSystem, OpKind, OpMetrics, Snapshot, Via};
+use io_fs::{OpKind, OpMetrics, Snapshot, Via};
 use io_sim::SimOptions;
 
 const WRITES: u64 = 30;
@@ -97,9 +97,70 @@ fn it_can_be_written() {
     assert_eq!(json["pool"]["classes"][0]["high_water"], 1);
 }
 
+#[cfg(feature = "tracing")]
+mod told {
+    use super::*;
+    use std::{
+        fmt::Debug,
+        sync::{Arc, Mutex},
+    };
+    use tracing::{
+        Event, Metadata, Subscriber,
+        field::{Field, Visit},
+        span,
+    };
+
+    /// Keeps the events of this thread, as text.
+    #[derive(Clone, Default)]
+    struct Events(Arc<Mutex<Vec<String>>>);
+
+    struct Text(String);
+
+    impl Visit for Text {
+        fn record_debug(&mut self, field: &Field, value: &dyn Debug) {
+            self.0 += &format!("{}={value:?} ", field.name());
+        }
+    }
+
+    impl Subscriber for Events {
+        fn enabled(&self, _: &Metadata<'_>) -> bool {
+            true
+        }
+        fn new_span(&self, _: &span::Attributes<'_>) -> span::Id {
+            span::Id::from_u64(1)
+        }
+        fn record(&self, _: &span::Id, _: &span::Record<'_>) {}
+        fn record_follows_from(&self, _: &span::Id, _: &span::Id) {}
+        fn event(&self, event: &Event<'_>) {
+            let mut text = Text(String::new());
+            event.record(&mut text);
+            self.0.lock().unwrap().push(text.0);
+        }
+        fn enter(&self, _: &span::Id) {}
+        fn exit(&self, _: &span::Id) {}
+    }
+
+    #[test]
+    fn one_event_says_which_driver_runs_on_which_kernel_and_why() {
+        let events = Events::default();
+        tracing::subscriber::with_default(events.clone(), || {
+            let site = simulated(SimOptions::seeded(8));
+            site.run(work(&site));
+        });
+        let events = events.0.lock().unwrap();
+        let started: Vec<_> = events.iter().filter(|event| event.contains("file system started")).collect();
+        assert_eq!(started.len(), 1, "{events:?}");
+        let kernel = format!("kernel={} ", std::env::consts::OS);
+        for part in [kernel.as_str(), "driver=sim ", "why=sim, given; 1 shard"] {
+            assert!(started[0].contains(part), "{started:?}");
+        }
+    }
+}
+
 #[cfg(feature = "metrics")]
 mod published {
     use super::*;
+    use io_fs::FileSystem;
     use metrics::{
         Counter, CounterFn, Gauge, GaugeFn, Histogram, HistogramFn, Key, KeyName, Metadata, Recorder, SharedString,
         Unit,
