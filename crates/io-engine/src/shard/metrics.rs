@@ -112,11 +112,16 @@ impl Meter {
             empty => first(empty),
         };
         row.latency.record(seen.took);
-        row.inline += u64::from(seen.inline);
+        if seen.inline {
+            row.inline += 1;
+        }
         match seen.result {
             Ok(n) => {
-                row.bytes += *n as u64;
-                row.short += u64::from((*n as u64) < seen.want && seen.kind.is_transfer());
+                let n = *n as u64;
+                row.bytes += n;
+                if n < seen.want && seen.kind.is_transfer() {
+                    row.short += 1;
+                }
             }
             Err(_) => row.failed += 1,
         }
