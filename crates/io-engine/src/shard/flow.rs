@@ -108,7 +108,9 @@ impl<T> Operation<T> {
     /// `ECANCELED` when it is polled. The operation is still to be awaited: the answer brings the buffer.
     pub fn cancel(&mut self) {
         let shards = self.shards.clone();
-        self.flow().cancel(&shards);
+        if let Some(flow) = self.flow() {
+            flow.cancel(&shards);
+        }
     }
 
     /// Waits for the answer no longer than `at_most`, counted from here on. After that the caller gets a [`Ticket`] instead.
@@ -117,21 +119,52 @@ impl<T> Operation<T> {
         Timed { operation: Some(self), at, key: None }
     }
 
-    /// The flow, begun in this moment if there was none yet.
-    fn flow(&mut self) -> &mut Flow {
-        if let Stage::Fresh(_) | Stage::Yielded(_) = &self.stage {
-            let over = Stage::Flow(Flow { weight: Weight::default(), state: State::Over });
-            match std::mem::replace(&mut self.stage, over) {
-                Stage::Fresh(FreshRead { outcome, file, offset, how }) => {
-                    self.stage = Stage::Flow(Flow::new((how.op)(&file, outcome, offset)));
-                }
-                other => self.stage = other,
+    /// The flow, made in this moment if there was none yet; `None` if the outcome is there already, and only yields.
+    fn flow(&mut self) -> Option<&mut Flow> {
+        if let Stage::Fresh(_) = &self.stage {
+            if let Stage::Fresh(FreshRead { outcome, file, offset, how }) = self.take_stage() {
+                self.stage = Stage::Flow(Flow::new((how.op)(&file, outcome, offset)));
             }
         }
         match &mut self.stage {
-            Stage::Flow(flow) => flow,
-            Stage::Fresh(_) | Stage::Yielded(_) => unreachable!("a yielded outcome is asked for by its poll only"),
+            Stage::Flow(flow) => Some(flow),
+            Stage::Fresh(_) | Stage::Yielded(_) => None,
         }
+    }
+
+    /// The outcome, if it is there.
+    fn try_claim(&mut self) -> Option<T> {
+        let state = match &mut self.stage {
+            Stage::Fresh(_) => return None,
+            Stage::Yielded(_) => {
+                let Stage::Yielded(outcome) = self.take_stage() else { unreachable!() };
+                return Some(outcome);
+            }
+            Stage::Flow(flow) => &mut flow.state,
+        };
+        let answer = match std::mem::replace(state, State::Over) {
+            State::Yielded(answer) => answer,
+            State::Under(cell) => match cell.try_take() {
+                Some(answer) => {
+                    Cell::recycle(cell);
+                    answer
+                }
+                None => {
+                    *state = State::Under(cell);
+                    return None;
+                }
+            },
+            other => {
+                *state = other;
+                return None;
+            }
+        };
+        Some((self.make)(answer))
+    }
+
+    fn take_stage(&mut self) -> Stage<T> {
+        let over = Stage::Flow(Flow { weight: Weight::default(), state: State::Over });
+        std::mem::replace(&mut self.stage, over)
     }
 }
 
@@ -167,8 +200,7 @@ impl<T> Future for Operation<T> {
             }
             Stage::Yielded(_) => {}
         }
-        let over = Stage::Flow(Flow { weight: Weight::default(), state: State::Over });
-        match std::mem::replace(&mut this.stage, over) {
+        match this.take_stage() {
             Stage::Yielded(outcome) => Poll::Ready(outcome),
             Stage::Fresh(FreshRead { outcome, .. }) if yields() => {
                 this.stage = Stage::Yielded(outcome);
@@ -184,7 +216,7 @@ impl<T> Future for Operation<T> {
 impl<T> Operation<T> {
     #[inline(never)]
     fn poll_flow(&mut self, cx: &mut Context<'_>) -> Poll<T> {
-        self.flow();
+        let _ = self.flow();
         match &mut self.stage {
             Stage::Flow(flow) => flow.poll(&self.shards, cx).map(self.make),
             Stage::Fresh(_) | Stage::Yielded(_) => unreachable!("begun above"),
@@ -396,18 +428,7 @@ impl<T> Ticket<T> {
     /// # Errors
     /// The ticket, while the operation goes on.
     pub fn try_claim(mut self) -> Result<T, Ticket<T>> {
-        let flow = self.0.flow();
-        let taken = match &flow.state {
-            State::Under(cell) => cell.try_take(),
-            _ => None,
-        };
-        match taken {
-            Some(answer) => {
-                flow.state = State::Over;
-                Ok((self.0.make)(answer))
-            }
-            None => Err(self),
-        }
+        self.0.try_claim().ok_or(self)
     }
 
     /// As [`Operation::cancel`].

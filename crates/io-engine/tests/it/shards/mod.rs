@@ -7,6 +7,7 @@ mod storm;
 mod threads;
 mod virtual_time;
 mod waiting;
+mod yielding;
 
 use crate::world::PATIENCE;
 use io_engine::{
