@@ -182,6 +182,7 @@ impl Cursor {
     }
 
     /// Asks for a move, unless this very one is going on, and finishes it.
+    #[cfg_attr(not(feature = "futures-io"), allow(dead_code))]
     pub(super) fn poll_seek_to(&mut self, cx: &mut Context<'_>, to: SeekFrom) -> Poll<io::Result<u64>> {
         match &self.seek {
             Seek::To(going) | Seek::Size(going, _) if *going == to => {}
@@ -227,6 +228,8 @@ impl Cursor {
         self.reader.forget();
         let taken = ready!(self.writer.poll_put(&self.file, self.position, bytes, &self.options, cx))?;
         self.position += taken as u64;
+        // A sync that somebody began and gave up does not cover what comes after it.
+        self.sync = None;
         Poll::Ready(Ok(taken))
     }
 
