@@ -116,6 +116,8 @@ impl FileSystem {
     }
 
     pub(crate) fn over(shards: Shards, backend: Backend, config: IoConfig) -> FileSystem {
+        #[cfg(feature = "tracing")]
+        crate::metrics::announce(&backend);
         FileSystem(Arc::new(Inner {
             shards,
             backend,

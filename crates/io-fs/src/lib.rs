@@ -38,6 +38,7 @@
 //! | buffers that are used again | [`BufferPool`] |
 //! | settings, and the environment | [`IoConfig`] |
 //! | limits of one's own | [`BackpressureController`] |
+//! | what goes on, in numbers | [`Snapshot`] |
 //! | requests as messages | [`IoWorker`] |
 //! | another driver, or none that is real | [`FileSystem::with_driver`], [`Driver`] |
 //!
@@ -89,6 +90,7 @@ mod config;
 mod file;
 mod fs;
 mod local;
+mod metrics;
 mod options;
 mod worker;
 
@@ -109,7 +111,10 @@ pub use worker::{IoRequest, IoResult, IoWorker};
 
 pub use io_engine::{Acquire, BufferPool, ClassStats, PoolBuf, PoolOptions, PoolStats, SizeClass, WhenExhausted};
 
-pub use io_engine::{InDoubt, Operation, ShardOptions, Shards, SubmitFrom, Ticket, Timed, TimedOut};
+pub use io_engine::{
+    InDoubt, Latency, LatencyBucket, OpMetrics, Operation, ShardOptions, Shards, SubmitFrom, Ticket, Timed, TimedOut,
+    Via,
+};
 
 pub use io_engine::{
     AIO, AIOClient, AIOEventListener, AIOEventLoop, AIOKey, AIOKind, AIOMessage, AIOStats, AnySubmission, Arena,

@@ -23,8 +23,7 @@ mod at_once;
 #[allow(unsafe_code)] // memory is lent to drivers
 mod loan;
 
-#[cfg(all(unix, feature = "tokio"))]
-#[allow(unsafe_code)] // a descriptor is registered with the runtime
+#[cfg(all(unix, any(feature = "tokio", feature = "smol")))]
 mod reactor;
 
 pub(crate) use cell::Cell;
@@ -412,7 +411,7 @@ impl Shards {
     #[inline]
     fn attend_if_busy(&self, shard: &Arc<Shard>) {
         if self.0.reaping == Reaping::Threads && shard.busy() > 0 {
-            #[cfg(all(unix, feature = "tokio"))]
+            #[cfg(all(unix, any(feature = "tokio", feature = "smol")))]
             if self.0.submit_from == SubmitFrom::Caller {
                 reactor::watch(shard);
             }

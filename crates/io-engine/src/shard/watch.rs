@@ -59,7 +59,7 @@ pub(crate) struct Watcher {
 
 impl Watcher {
     /// A reactor watches from now on.
-    #[cfg(all(unix, feature = "tokio"))]
+    #[cfg(all(unix, any(feature = "tokio", feature = "smol")))]
     pub(crate) fn reactor(shard: Arc<Shard>) -> Watcher {
         shard.watch.others.fetch_add(1, Ordering::SeqCst);
         Watcher { shard, seated: false }
@@ -80,7 +80,7 @@ impl Watcher {
     }
 
     /// True if the engine has ended: nothing new will come.
-    #[cfg(all(unix, feature = "tokio"))]
+    #[cfg(all(unix, any(feature = "tokio", feature = "smol")))]
     pub(crate) fn is_over(&self) -> bool {
         self.shard.watch.stop.load(Ordering::SeqCst)
     }

@@ -1,13 +1,15 @@
 //! What goes on behind a file system, in numbers.
 
 use super::FileSystem;
-use io_engine::{InFlightOp, Stats};
+use io_engine::{InFlightOp, OpMetrics, PoolStats, Stats, core::DriverName};
 
 /// Levels and counters of a file system at one moment. Its parts are looked at one after the other, so under load they may be some
 /// operations apart.
 #[derive(Clone, Debug)]
 #[non_exhaustive]
 pub struct Snapshot {
+    /// The driver behind the file system.
+    pub driver: DriverName,
     /// Operations admitted and not answered.
     pub admitted: u32,
     /// Their bytes.
@@ -16,6 +18,8 @@ pub struct Snapshot {
     pub waiting: usize,
     /// Operations in flight: with a driver, with the offload pool, or held back by the core.
     pub in_flight: u32,
+    /// Most operations that the drivers have in flight at once, all shards together.
+    pub depth: u32,
     /// Operations in flight that nobody waits for any more.
     pub orphans: u32,
     /// Bytes of their buffers.
@@ -26,6 +30,10 @@ pub struct Snapshot {
     pub bytes_max: u64,
     /// The counters of each shard.
     pub shards: Vec<Stats>,
+    /// What was done, by kind and by who did it, with how long it took.
+    pub operations: Vec<OpMetrics>,
+    /// The file system's own buffers, once somebody has asked for them.
+    pub pool: Option<PoolStats>,
 }
 
 impl FileSystem {
@@ -36,8 +44,21 @@ impl FileSystem {
         let (orphans, orphan_bytes) = engine.orphans();
         let (ops_max, bytes_max) = engine.limits();
         let shards = engine.stats();
-        let in_flight = shards.iter().map(|shard| shard.in_flight).sum();
-        Snapshot { admitted, admitted_bytes, waiting, in_flight, orphans, orphan_bytes, ops_max, bytes_max, shards }
+        Snapshot {
+            driver: engine.driver_name(),
+            admitted,
+            admitted_bytes,
+            waiting,
+            in_flight: shards.iter().map(|shard| shard.in_flight).sum(),
+            depth: shards.iter().map(|shard| shard.depth).sum(),
+            orphans,
+            orphan_bytes,
+            ops_max,
+            bytes_max,
+            shards,
+            operations: engine.metrics(),
+            pool: self.0.buffers.get().map(|pool| pool.stats()),
+        }
     }
 
     /// What is in flight and for how long, longest first.

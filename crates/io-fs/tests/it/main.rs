@@ -12,3 +12,5 @@ mod fs_open;
 mod fs_replace;
 mod fs_traits;
 mod fs_worker;
+mod metrics;
+mod storm;

@@ -3,6 +3,7 @@
 mod basics;
 mod death;
 mod executors;
+mod metrics;
 mod storm;
 mod threads;
 mod virtual_time;
