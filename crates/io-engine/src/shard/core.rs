@@ -6,6 +6,7 @@ use super::{
     aftermath::Aftermath,
     cell::{Cell, Way},
     metrics::{Meter, OpMetrics, Seen},
+    owner::Owner,
     shared::SyncTurn,
     watch::Watch,
 };
@@ -68,6 +69,8 @@ pub(crate) struct Shard {
     /// Whether sleepers outside have to be told: not where the owner waits inside.
     arms: bool,
     reaper: bool,
+    /// The one thread that may use the shard, where there is such a one.
+    owner: Option<Owner>,
 }
 
 struct State {
@@ -112,6 +115,7 @@ impl Shard {
             busy: AtomicU32::new(0),
             arms: reaping != Reaping::Owner,
             reaper: reaping == Reaping::Threads,
+            owner: (reaping == Reaping::Owner).then(Owner::default),
         })
     }
 
@@ -141,6 +145,7 @@ impl Shard {
         } else {
             self.lock()
         };
+        self.do_errands(&mut state);
         if state.core.room() == 0 {
             return Ok(Begun::Full(op));
         }
@@ -197,9 +202,13 @@ impl Shard {
     /// As [`Shard::turn`], waiting under the lock, and telling `up` when that is over. Only for shards that one thread alone uses.
     pub(crate) fn turn_waiting(&self, mut wait: Wait, up: impl Fn()) -> Turned {
         let mut turned = Turned::default();
+        if self.is_foreign() {
+            return turned;
+        }
         loop {
             let mut after = Aftermath::new();
             let mut state = self.lock();
+            self.do_errands(&mut state);
             let before = state.core.stats().answered;
             state.core.submit(wait);
             up();
@@ -333,6 +342,9 @@ impl Shard {
 
     /// Wishes that an operation ended soon.
     pub(crate) fn cancel(&self, token: Token) {
+        if self.is_foreign() {
+            return;
+        }
         self.lock().core.cancel(token);
         self.turn();
     }
@@ -368,23 +380,54 @@ impl Shard {
         self.index
     }
 
+    /// None of a shard that another thread alone uses, while that one sleeps with the lock.
     pub(crate) fn stats(&self) -> Stats {
-        self.lock().core.stats()
+        self.look(|state| state.core.stats())
+    }
+
+    fn look<T: Default>(&self, look: impl FnOnce(&State) -> T) -> T {
+        if self.owner.is_none() {
+            return look(&self.lock());
+        }
+        self.try_lock().map(|state| look(&state)).unwrap_or_default()
     }
 
     /// Adds what the shard has counted.
     pub(crate) fn add_metrics(&self, all: &mut Vec<OpMetrics>) {
-        let state = self.lock();
-        state.meter.add_to(all, state.core.driver_name());
+        self.look(|state| state.meter.add_to(all, state.core.driver_name()));
     }
 
     pub(crate) fn dump(&self) -> Vec<InFlightOp> {
-        self.lock().core.dump()
+        self.look(|state| state.core.dump())
     }
 
-    /// Something that concerns the driver alone (registrations).
-    pub(crate) fn with_core<T>(&self, f: impl FnOnce(&mut Inflight<Errand>) -> T) -> T {
-        f(&mut self.lock().core)
+    /// Something that concerns the driver alone (registrations); `None` on another thread than the one that it belongs to.
+    pub(crate) fn with_core<T>(&self, f: impl FnOnce(&mut Inflight<Errand>) -> T) -> Option<T> {
+        if self.is_foreign() {
+            return None;
+        }
+        Some(f(&mut self.lock().core))
+    }
+
+    /// As [`Shard::with_core`], for what has to be done: from another thread than the owner, by that one before it does anything else.
+    pub(crate) fn have_done(&self, f: impl FnOnce(&mut Inflight<Errand>) + Send + 'static) {
+        match &self.owner {
+            Some(owner) if owner.is_foreign() => owner.leave_errand(Box::new(f)),
+            _ => f(&mut self.lock().core),
+        }
+    }
+
+    /// True if the shard belongs to another thread.
+    #[inline]
+    pub(crate) fn is_foreign(&self) -> bool {
+        self.owner.as_ref().is_some_and(Owner::is_foreign)
+    }
+
+    #[inline]
+    fn do_errands(&self, state: &mut State) {
+        if let Some(owner) = self.owner.as_ref().filter(|owner| owner.has_errands()) {
+            owner.take_errands().into_iter().for_each(|errand| errand(&mut state.core));
+        }
     }
 }
 

@@ -14,6 +14,7 @@ mod deadlines;
 mod flow;
 mod metrics;
 mod op_box;
+mod owner;
 mod shared;
 mod watch;
 
@@ -264,13 +265,13 @@ impl Shards {
     /// Gives a file's registrations back.
     pub fn unregister_file(&self, file: FileId) {
         for shard in &self.0.shards {
-            shard.with_core(|core| core.unregister_file(file));
+            shard.have_done(move |core| core.unregister_file(file));
         }
     }
 
     /// Registers an arena's memory with every shard, as far as the system allows; how many shards took it.
     pub fn register_arena(&self, arena: &Arena) -> usize {
-        let taken = |shard: &&Arc<Shard>| shard.with_core(|core| core.register_arena(arena).is_ok());
+        let taken = |shard: &&Arc<Shard>| shard.with_core(|core| core.register_arena(arena).is_ok()) == Some(true);
         self.0.shards.iter().filter(taken).count()
     }
 
@@ -289,6 +290,12 @@ impl Shards {
 
     pub(crate) fn reaping(&self) -> Reaping {
         self.0.reaping
+    }
+
+    /// True if the engine belongs to another thread than the calling one.
+    #[inline]
+    pub(crate) fn is_foreign(&self) -> bool {
+        self.0.reaping == Reaping::Owner && self.0.shards[0].is_foreign()
     }
 
     pub(crate) fn submit_from(&self) -> SubmitFrom {
@@ -334,6 +341,9 @@ impl Shards {
     /// Begins an operation. The answer at once, or the cell in which it will be.
     #[inline]
     pub(crate) fn begin(&self, op: OpBox, weight: Weight) -> Result<Answer, Arc<Cell>> {
+        if self.is_foreign() {
+            return Ok(Answer { op: Some(op), result: Err(owner::refusal()) });
+        }
         match op.kind() {
             OpKind::SyncData => return Err(self.begin_sync(&op, SyncKind::Data)),
             OpKind::SyncAll => return Err(self.begin_sync(&op, SyncKind::All)),
@@ -439,6 +449,8 @@ impl Shards {
             return;
         }
         match self.0.reaping {
+            // It began on the engine's own thread, which wakes who waits when it comes by.
+            Reaping::Owner if shard.is_foreign() => {}
             // Somebody else's executor runs the task: time moves to the next completion, and the waker is woken.
             Reaping::Polls => {
                 shard.turn();

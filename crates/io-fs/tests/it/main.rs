@@ -7,6 +7,7 @@ mod adapters;
 mod files;
 mod fs_config;
 mod fs_copy;
+mod fs_local;
 mod fs_names;
 mod fs_open;
 mod fs_replace;
