@@ -1,7 +1,7 @@
 //! One shard: a core behind a mutex. Any thread stages, submits and reaps; nobody waits under the lock.
 
 use super::{
-    Answer, OpBox, Reaping,
+    Answer, OpBox, Reaping, SubmitFrom,
     admission::{Admission, Queued, Weight},
     aftermath::Aftermath,
     cell::{Cell, Way},
@@ -156,7 +156,8 @@ impl Shard {
         let direct = op.class() != OpClass::Buffered;
         let accepted = state.core.accept(Errand { op, to: To::Caller, weight });
         let token = accepted.unwrap_or_else(|_| unreachable!("there was room"));
-        if may_defer && direct && state.core.staged() < STAGE_MAX {
+        // A reaper that sleeps on the readiness would not hear of it, if the caller went on to compute, or to wait for somebody else.
+        if may_defer && direct && state.core.staged() < STAGE_MAX && !self.watch.is_watching() {
             let cell = self.attach(&mut state, token);
             self.busy.store(state.core.in_flight(), Ordering::SeqCst);
             return Ok(Begun::Under(cell));
@@ -197,6 +198,13 @@ impl Shard {
     /// Submits what is staged, and delivers what has completed.
     pub(crate) fn turn(&self) -> Turned {
         self.turn_waiting(Wait::No, || {})
+    }
+
+    /// As [`Shard::turn`], by who does not watch and will not be there when the next one is due.
+    pub(crate) fn turn_in_passing(&self) {
+        if self.turn().due.is_some() && self.reaper {
+            self.watch.hurry(&self.readiness);
+        }
     }
 
     /// As [`Shard::turn`], waiting under the lock, and telling `up` when that is over. Only for shards that one thread alone uses.
@@ -341,12 +349,21 @@ impl Shard {
     }
 
     /// Wishes that an operation ended soon.
-    pub(crate) fn cancel(&self, token: Token) {
+    pub(crate) fn cancel(self: &Arc<Shard>, token: Token, submit_from: SubmitFrom) {
         if self.is_foreign() {
             return;
         }
         self.lock().core.cancel(token);
-        self.turn();
+        match submit_from {
+            SubmitFrom::Caller => self.turn_in_passing(),
+            SubmitFrom::EngineThread => self.call_engine_thread(),
+        }
+    }
+
+    /// There is something to submit that the caller is not to submit himself.
+    pub(crate) fn call_engine_thread(self: &Arc<Shard>) {
+        self.watch.attend(self);
+        self.readiness.wake();
     }
 
     /// In flight as of the last hold of the lock.

@@ -278,7 +278,7 @@ impl Shards {
     /// Submits and reaps on every shard, without waiting. For executors of their own; nobody has to.
     pub fn turn(&self) {
         for shard in &self.0.shards {
-            shard.turn();
+            shard.turn_in_passing();
         }
     }
 }
@@ -410,11 +410,9 @@ impl Shards {
         self.0.admission.push(queued);
         let shard = &self.0.shards[self.home()];
         if self.0.submit_from == SubmitFrom::EngineThread {
-            shard.watch.attend(shard);
-            shard.readiness.wake();
-            return;
+            return shard.call_engine_thread();
         }
-        shard.turn();
+        shard.turn_in_passing();
         self.attend_if_busy(shard);
     }
 
@@ -485,7 +483,7 @@ impl Shards {
             return;
         }
         if let Some(Way::Shard(index, token)) = cell.way() {
-            self.0.shards[index].cancel(token);
+            self.0.shards[index].cancel(token, self.0.submit_from);
         }
     }
 }
