@@ -93,6 +93,13 @@ impl Cell {
 
     /// Keeps an empty cell that nobody else holds for the thread's next operation.
     pub(crate) fn recycle(mut cell: Arc<Cell>) {
+        // Who delivered the answer lets go of the cell in the next few instructions, on another thread.
+        for _ in 0..32 {
+            if Arc::strong_count(&cell) == 1 {
+                break;
+            }
+            std::hint::spin_loop();
+        }
         let reusable = Arc::get_mut(&mut cell).is_some_and(|cell| {
             let state = cell.0.get_mut().unwrap_or_else(PoisonError::into_inner);
             matches!(state, State::Empty)

@@ -329,7 +329,12 @@ impl Shard {
         let busy = state.core.in_flight();
         self.busy.store(busy, Ordering::SeqCst);
         if busy == 0 {
-            if std::mem::take(&mut state.armed) {
+            let armed = std::mem::take(&mut state.armed);
+            if anew && self.watch.reactor.load(Ordering::Relaxed) {
+                // Arming silences what rang: a reactor that goes by levels would be called again at once, and for ever.
+                let _ = state.core.arm(true);
+                let _ = state.core.arm(false);
+            } else if armed {
                 let _ = state.core.arm(false);
             }
             return true;

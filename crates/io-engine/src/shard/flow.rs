@@ -192,10 +192,15 @@ impl<T> Future for Operation<T> {
         match &mut this.stage {
             Stage::Flow(flow) => return flow.poll(&this.shards, cx).map(this.make),
             Stage::Fresh(FreshRead { outcome, file, offset, how }) => {
-                let began = metrics::sample();
-                match (how.at_once)(this.shards.at_once(), file, outcome, *offset) {
-                    Some(n) => this.shards.at_once_meter().note(n, began),
-                    None => return this.poll_flow(cx),
+                let meter = this.shards.at_once_meter();
+                let mut read = || (how.at_once)(this.shards.at_once(), file, outcome, *offset);
+                if metrics::is_due() {
+                    if meter.timed(read).is_none() {
+                        return this.poll_flow(cx);
+                    }
+                } else {
+                    let Some(n) = read() else { return this.poll_flow(cx) };
+                    meter.note(n);
                 }
             }
             Stage::Yielded(_) => {}

@@ -6,7 +6,8 @@
 mod at_once;
 mod latency;
 
-pub(crate) use at_once::{AtOnceMeter, sample};
+pub(crate) use at_once::{AtOnceMeter, is_due};
+use latency::Tally;
 pub use latency::{Latency, LatencyBucket};
 
 use io_core::{DriverName, OpKind};
@@ -62,12 +63,12 @@ impl OpMetrics {
     }
 
     fn add(&mut self, row: &Row) {
-        self.count += row.latency.samples();
         self.failed += row.failed;
         self.short += row.short;
         self.inline += row.inline;
         self.bytes += row.bytes;
         self.latency.add(&row.latency);
+        self.count = self.latency.samples();
     }
 }
 
@@ -93,7 +94,7 @@ struct Row {
     short: u64,
     inline: u64,
     bytes: u64,
-    latency: Latency,
+    latency: Tally,
 }
 
 const KINDS: usize = OpKind::ALL.len();
@@ -111,11 +112,16 @@ impl Meter {
             empty => first(empty),
         };
         row.latency.record(seen.took);
-        row.inline += u64::from(seen.inline);
+        if seen.inline {
+            row.inline += 1;
+        }
         match seen.result {
             Ok(n) => {
-                row.bytes += *n as u64;
-                row.short += u64::from((*n as u64) < seen.want && seen.kind.is_transfer());
+                let n = *n as u64;
+                row.bytes += n;
+                if n < seen.want && seen.kind.is_transfer() {
+                    row.short += 1;
+                }
             }
             Err(_) => row.failed += 1,
         }
@@ -141,7 +147,7 @@ impl Meter {
 #[cold]
 #[inline(never)]
 fn first(empty: &mut Option<Box<Row>>) -> &mut Row {
-    empty.insert(Box::new(Row { failed: 0, short: 0, inline: 0, bytes: 0, latency: Latency::new() }))
+    empty.insert(Box::new(Row { failed: 0, short: 0, inline: 0, bytes: 0, latency: Tally::new() }))
 }
 
 #[cfg(test)]

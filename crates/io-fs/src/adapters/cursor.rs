@@ -182,7 +182,7 @@ impl Cursor {
     }
 
     /// Asks for a move, unless this very one is going on, and finishes it.
-    #[cfg_attr(not(feature = "futures-io"), allow(dead_code))]
+    #[cfg(feature = "futures-io")]
     pub(super) fn poll_seek_to(&mut self, cx: &mut Context<'_>, to: SeekFrom) -> Poll<io::Result<u64>> {
         match &self.seek {
             Seek::To(going) | Seek::Size(going, _) if *going == to => {}

@@ -3,7 +3,7 @@
 //! They take a few hundred nanoseconds, so that even two looks at a clock would be seen: a thread bumps one word, and times one read in
 //! sixty-four.
 
-use super::{Latency, OpMetrics, Via};
+use super::{OpMetrics, Via, latency::Tally};
 use io_core::OpKind;
 use std::{
     cell::Cell,
@@ -18,35 +18,20 @@ use std::{
 const WORDS: u32 = 16;
 /// One read in so many is timed. A power of two.
 const EVERY: u32 = 64;
-/// A word counts reads in its upper 24 bits, and their bytes in the lower 40.
-const ONE: u64 = 1 << 40;
-/// Half of either is used up: the word is emptied long before one runs over, as no read at once is larger than 4 GiB.
-const HALF_FULL: u64 = 1 << 63 | 1 << 39;
+/// A word counts reads in its upper 16 bits, and their bytes in the lower 48. Who times a read empties it, so that neither runs over.
+const ONE: u64 = 1 << 48;
 
 thread_local! {
-    /// The thread's word (from 1 on) in units of `EVERY`, plus the reads since the last that was timed. Zero: it has none yet.
+    /// The thread's word, plus the thread's reads in units of `WORDS`. Zero: it has no word yet.
     static MINE: Cell<u32> = const { Cell::new(0) };
 }
 
-/// Whether the read that now begins is to be timed: if so, since when.
+/// True if the read that now begins is to be timed.
 #[inline]
-pub(crate) fn sample() -> Option<Instant> {
+pub(crate) fn is_due() -> bool {
     let mine = MINE.get();
-    if mine % EVERY == 0 {
-        return start(mine);
-    }
-    let next = if mine % EVERY == EVERY - 1 { mine - (EVERY - 1) } else { mine + 1 };
-    MINE.set(next);
-    None
-}
-
-#[cold]
-#[inline(never)]
-fn start(mine: u32) -> Option<Instant> {
-    static NEXT: AtomicU32 = AtomicU32::new(0);
-    let mine = if mine == 0 { (NEXT.fetch_add(1, Ordering::Relaxed) % WORDS + 1) * EVERY } else { mine };
-    MINE.set(mine + 1);
-    Some(Instant::now())
+    MINE.set(mine.wrapping_add(WORDS));
+    mine % (WORDS * EVERY) < WORDS
 }
 
 /// The reads at once of one engine.
@@ -65,43 +50,46 @@ struct Word(AtomicU64);
 struct Total {
     count: u64,
     bytes: u64,
-    latency: Option<Latency>,
+    latency: Option<Tally>,
 }
 
 impl AtOnceMeter {
-    /// A read at once has brought `n` bytes; `began` is what [`sample`] said on this thread before.
+    /// A read at once has brought `n` bytes.
     #[inline]
-    pub(crate) fn note(&self, n: usize, began: Option<Instant>) {
-        let word = &self.words[((MINE.get() / EVERY).wrapping_sub(1) % WORDS) as usize].0;
-        let before = word.fetch_add(ONE + n as u64, Ordering::Relaxed);
-        if before & HALF_FULL != 0 || began.is_some() {
-            self.settle(word, before, began);
-        }
+    pub(crate) fn note(&self, n: usize) {
+        let word = &self.words[(MINE.get() % WORDS) as usize].0;
+        word.fetch_add(ONE + n as u64, Ordering::Relaxed);
     }
 
+    /// Tries to read at once, and times it. It is the first read of a thread, or one in sixty-four.
     #[cold]
     #[inline(never)]
-    fn settle(&self, word: &AtomicU64, before: u64, began: Option<Instant>) {
-        let took = began.map(|began| began.elapsed());
-        if before & HALF_FULL != 0 {
-            self.lock().empty(word);
+    pub(crate) fn timed(&self, read: impl FnOnce() -> Option<usize>) -> Option<usize> {
+        static NEXT: AtomicU32 = AtomicU32::new(0);
+        if MINE.get() == WORDS {
+            // It was zero a moment ago.
+            MINE.set(NEXT.fetch_add(1, Ordering::Relaxed) % WORDS + WORDS);
         }
+        let began = Instant::now();
+        let n = read()?;
+        let took = began.elapsed();
+        self.note(n);
         // Nobody waits for a sample: one that comes while others look at the total is left out.
-        let (Some(took), Ok(mut total)) = (took, self.total.try_lock()) else { return };
-        total.latency.get_or_insert_with(Latency::new).record(took);
+        if let Ok(mut total) = self.total.try_lock() {
+            total.empty(&self.words[(MINE.get() % WORDS) as usize].0);
+            total.latency.get_or_insert_with(Tally::new).record(took);
+        }
+        Some(n)
     }
 
     /// What was read at once so far; `None`: nothing.
     pub(crate) fn metrics(&self) -> Option<OpMetrics> {
         let mut total = self.lock();
         self.words.iter().for_each(|word| total.empty(&word.0));
-        (total.count > 0).then(|| OpMetrics {
-            count: total.count,
-            inline: total.count,
-            bytes: total.bytes,
-            latency: total.latency.clone().unwrap_or_else(Latency::new),
-            ..OpMetrics::new(OpKind::Read, Via::AtOnce)
-        })
+        let (count, bytes) = (total.count, total.bytes);
+        let mut metrics = OpMetrics { count, inline: count, bytes, ..OpMetrics::new(OpKind::Read, Via::AtOnce) };
+        total.latency.iter().for_each(|tally| metrics.latency.add(tally));
+        (count > 0).then_some(metrics)
     }
 
     fn lock(&self) -> MutexGuard<'_, Total> {
@@ -130,8 +118,12 @@ mod tests {
             for _ in 0..WORDS + 3 {
                 scope.spawn(|| {
                     for _ in 0..EVERY * 5 {
-                        let began = sample();
-                        meter.note(100, began);
+                        if is_due() {
+                            assert_eq!(meter.timed(|| None), None, "what was not read is not counted");
+                            meter.timed(|| Some(100));
+                        } else {
+                            meter.note(100);
+                        }
                     }
                 });
             }
@@ -144,12 +136,17 @@ mod tests {
     }
 
     #[test]
-    fn a_word_never_runs_over() {
+    fn large_reads_do_not_run_over() {
         let meter = AtOnceMeter::default();
-        for _ in 0..1000 {
-            meter.note(u32::MAX as usize, None);
+        let large = u32::MAX as usize;
+        for _ in 0..100_000 {
+            if is_due() {
+                meter.timed(|| Some(large));
+            } else {
+                meter.note(large);
+            }
         }
         let seen = meter.metrics().unwrap();
-        assert_eq!((seen.count, seen.bytes), (1000, 1000 * u64::from(u32::MAX)));
+        assert_eq!((seen.count, seen.bytes), (100_000, 100_000 * u64::from(u32::MAX)));
     }
 }

@@ -127,6 +127,8 @@ fn an_engine_that_goes_leaves_no_descriptor_in_a_runtime_that_stays() {
     for name in DriverName::REAL {
         let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build().unwrap();
         runtime.block_on(async { tokio::time::sleep(Duration::from_millis(1)).await });
+        // smol's reactor, too, is made once for the process.
+        smol::block_on(smol::spawn(smol::Timer::after(Duration::from_millis(1))));
         let before = descriptors();
         let Some(shards) = shards_with(name, 2, ShardOptions::default()) else { continue };
         let (_dir, file) = scratch(1 << 20);
