@@ -100,8 +100,9 @@ impl Admission {
         self.waiting.load(Ordering::SeqCst) > 0
     }
 
-    /// Takes the first that waits, if the limits allow it now. `make` turns a shared sync into its operation.
-    pub(crate) fn pop(&self) -> Option<(Queued, OpBox, Weight)> {
+    /// Hands the first that waits to `accept`, if the limits allow it now; false if not. Nobody takes the next one before that has come
+    /// back: a sync must not be accepted by one shard while another one has a write in its hands that was before it.
+    pub(crate) fn pop(&self, accept: impl FnOnce(Queued, OpBox, Weight)) -> bool {
         let mut gone = Vec::new();
         let mut queue = self.lock();
         let next = loop {
@@ -130,10 +131,14 @@ impl Admission {
                 }
             }
         };
+        let taken = next.is_some();
+        if let Some((first, op, weight)) = next {
+            accept(first, op, weight);
+        }
         self.waiting.store(queue.len(), Ordering::SeqCst);
         drop(queue);
         drop(gone);
-        next
+        taken
     }
 
     /// An operation may have nobody who waits for it from now on.

@@ -312,15 +312,19 @@ impl Shard {
     /// reap.
     fn settle(&self, state: &mut State, anew: bool) -> bool {
         while self.admission.has_waiting() && state.core.room() > 0 {
-            let Some((queued, op, weight)) = self.admission.pop() else { break };
-            let (to, cell) = match queued {
-                Queued::Cell(cell) => (To::Cell(cell.clone()), Some(cell)),
-                Queued::Sync(turn) => (To::Sync(turn), None),
-            };
-            let accepted = state.core.accept(Errand { op, to, weight });
-            let token = accepted.unwrap_or_else(|_| unreachable!("there was room"));
-            if let Some(cell) = cell {
-                cell.set_way(Way::Shard(self.index, token));
+            let taken = self.admission.pop(|queued, op, weight| {
+                let (to, cell) = match queued {
+                    Queued::Cell(cell) => (To::Cell(cell.clone()), Some(cell)),
+                    Queued::Sync(turn) => (To::Sync(turn), None),
+                };
+                let accepted = state.core.accept(Errand { op, to, weight });
+                let token = accepted.unwrap_or_else(|_| unreachable!("there was room"));
+                if let Some(cell) = cell {
+                    cell.set_way(Way::Shard(self.index, token));
+                }
+            });
+            if !taken {
+                break;
             }
         }
         if state.core.wants_submit() {
