@@ -477,6 +477,7 @@ impl Shards {
             let result = Err(io::Error::from_raw_os_error(errno::ECANCELED));
             let answered = cell.finish(Answer { op: Some(op), result });
             drop(answered);
+            self.0.admission.note_gone();
             if let Some(waker) = waker {
                 waker.wake();
             }
