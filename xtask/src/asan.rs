@@ -1,4 +1,4 @@
-//! The tests of the drivers and the engine under AddressSanitizer.
+//! The tests of the drivers, the engine and the facade under AddressSanitizer.
 //!
 //! `-Zsanitizer` needs a nightly compiler or RUSTC_BOOTSTRAP; the standard library stays uninstrumented, which costs some
 //! findings and no false ones. The target has to be named, or build scripts and macros would be instrumented as well. What
@@ -8,7 +8,7 @@ use crate::exec::Cmd;
 use crate::runner::{Ctx, Outcome};
 use anyhow::{Context, Result};
 
-const PACKAGES: &[&str] = &["io-core", "io-threadpool", "io-aio", "io-uring-driver", "io-sim", "io-engine"];
+const PACKAGES: &[&str] = &["io-core", "io-threadpool", "io-aio", "io-uring-driver", "io-sim", "io-engine", "io-fs"];
 
 pub(crate) fn job(ctx: &Ctx) -> Result<Outcome> {
     let host = host_triple()?;

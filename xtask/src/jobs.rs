@@ -5,7 +5,7 @@
 //! come first, so that a slip is told early.
 
 use crate::runner::{Ctx, Outcome};
-use crate::{asan, bindgen, checks, consumers, features, filesystems, link, loom, machine, soak, test, tidy};
+use crate::{asan, bindgen, checks, consumers, features, filesystems, link, loom, machine, soak, storm, test, tidy};
 use anyhow::Result;
 use serde::Serialize;
 
@@ -188,9 +188,29 @@ pub(crate) static JOBS: &[Job] = &[
         run: filesystems::job,
     },
     Job {
+        name: "runtimes",
+        tier: Tier::Ci,
+        what: "the tests of engine and facade without any runtime's feature, and with all features",
+        drivers: EVERY_DRIVER,
+        features: FeatureSets::Named(&["default", "all"]),
+        platforms: LINUX,
+        minutes_max: 20,
+        run: test::runtimes,
+    },
+    Job {
+        name: "storm",
+        tier: Tier::Ci,
+        what: "a hundred thousand operations with drops, cancels and time-outs, on the release build",
+        drivers: EVERY_DRIVER,
+        features: FeatureSets::Default,
+        platforms: LINUX,
+        minutes_max: 20,
+        run: storm::job,
+    },
+    Job {
         name: "asan",
         tier: Tier::Ci,
-        what: "the tests of drivers and engine under AddressSanitizer",
+        what: "the tests of drivers, engine and facade under AddressSanitizer",
         drivers: EVERY_DRIVER,
         features: FeatureSets::Default,
         platforms: LINUX,
@@ -206,6 +226,16 @@ pub(crate) static JOBS: &[Job] = &[
         platforms: LINUX,
         minutes_max: 180,
         run: soak::job,
+    },
+    Job {
+        name: "storm-long",
+        tier: Tier::Full,
+        what: "the same storms with a million operations",
+        drivers: EVERY_DRIVER,
+        features: FeatureSets::Default,
+        platforms: LINUX,
+        minutes_max: 60,
+        run: storm::long,
     },
 ];
 

@@ -28,6 +28,7 @@ mod probe;
 mod runner;
 mod skips;
 mod soak;
+mod storm;
 mod sys;
 mod test;
 mod tests_of;

@@ -56,7 +56,7 @@ impl Ctx {
     pub(crate) fn for_tests(&self, cmd: Cmd, dirs: Option<&[PathBuf]>) -> Result<Cmd> {
         let dirs =
             std::env::join_paths(dirs.unwrap_or(&self.dirs)).context("a test directory has a colon in its name")?;
-        Ok(["IOFS_TEST_MACHINE", "IOFS_SOAK", "IOFS_DRIVER"]
+        Ok(["IOFS_TEST_MACHINE", "IOFS_SOAK", "IOFS_STORM", "IOFS_DRIVER"]
             .iter()
             .fold(cmd, |cmd, key| cmd.unset(key))
             .env("TMPDIR", &self.tmp)

@@ -30,6 +30,15 @@ pub(crate) fn tests(ctx: &Ctx) -> Result<Outcome> {
     Ok(Outcome::Done)
 }
 
+/// A run over the workspace has the features that its packages ask of each other, and so tokio's reactor. Here the reaper threads do
+/// without it; and then the adapters are there for every runtime at once.
+pub(crate) fn runtimes(ctx: &Ctx) -> Result<Outcome> {
+    let packages = &["io-engine", "io-fs"];
+    Tests { packages, ..Tests::default() }.run(ctx)?;
+    Tests { packages, cargo_args: &["--all-features"], ..Tests::default() }.run(ctx)?;
+    Ok(Outcome::Done)
+}
+
 pub(crate) fn doctests(ctx: &Ctx) -> Result<Outcome> {
     ctx.for_tests(ctx.cargo().args(["test", "--doc", "--workspace"]), None)?.run()?;
     Ok(Outcome::Done)

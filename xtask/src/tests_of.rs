@@ -11,6 +11,10 @@ use std::path::PathBuf;
 pub(crate) struct Tests<'a> {
     /// None: the whole workspace.
     pub(crate) packages: &'a [&'a str],
+    /// What else cargo is told about their features and targets.
+    pub(crate) cargo_args: &'a [&'a str],
+    /// As users build it: with every optimization.
+    pub(crate) release: bool,
     /// A part of the tests' names.
     pub(crate) filter: Option<&'a str>,
     /// One test at a time.
@@ -52,6 +56,9 @@ impl Tests<'_> {
         if let Some(profile) = self.profile {
             cmd = cmd.args(["--profile", profile]);
         }
+        if self.release {
+            cmd = cmd.args(["--cargo-profile", "release"]);
+        }
         cmd = self.select(cmd);
         if let Some(filter) = self.filter {
             cmd = cmd.arg("-E").arg(format!("test({filter})"));
@@ -60,7 +67,8 @@ impl Tests<'_> {
     }
 
     fn plain(&self, ctx: &Ctx) -> Cmd {
-        let mut cmd = self.select(ctx.cargo().args(["test", "--lib", "--bins", "--tests", "--examples"])).arg("--");
+        let cmd = self.select(ctx.cargo().args(["test", "--lib", "--bins", "--tests", "--examples"]));
+        let mut cmd = if self.release { cmd.arg("--release") } else { cmd }.arg("--");
         if self.serial {
             cmd = cmd.arg("--test-threads=1");
         }
@@ -71,10 +79,11 @@ impl Tests<'_> {
     }
 
     fn select(&self, cmd: Cmd) -> Cmd {
-        if self.packages.is_empty() {
-            return cmd.arg("--workspace");
-        }
-        self.packages.iter().fold(cmd, |cmd, package| cmd.args(["-p", package]))
+        let cmd = match self.packages {
+            [] => cmd.arg("--workspace"),
+            packages => packages.iter().fold(cmd, |cmd, package| cmd.args(["-p", package])),
+        };
+        cmd.args(self.cargo_args)
     }
 
     fn finish(&self, ctx: &Ctx, cmd: Cmd) -> Result<Cmd> {
