@@ -115,7 +115,7 @@ impl Shard {
             busy: AtomicU32::new(0),
             arms: reaping != Reaping::Owner,
             reaper: reaping == Reaping::Threads,
-            owner: (reaping == Reaping::Owner).then(Owner::default),
+            owner: (reaping == Reaping::Owner).then(Owner::new),
         })
     }
 
@@ -447,6 +447,11 @@ impl Shard {
     #[inline]
     pub(crate) fn is_foreign(&self) -> bool {
         self.owner.as_ref().is_some_and(Owner::is_foreign)
+    }
+
+    /// A number of the engine, if it belongs to one thread; else 0.
+    pub(crate) fn owner_number(&self) -> u64 {
+        self.owner.as_ref().map_or(0, |owner| owner.number)
     }
 
     #[inline]

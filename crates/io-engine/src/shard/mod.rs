@@ -35,7 +35,7 @@ pub use op_box::OpBox;
 
 use crate::{
     Arena, InFlightOp, InflightOptions, Stats,
-    inode::{Inode, SyncKind},
+    inode::{Inode, Sharing, SyncKind},
     shard::{
         admission::{Admission, Queued, Weight},
         at_once::AtOnce,
@@ -399,8 +399,9 @@ impl Shards {
         let file = op.file().expect("a sync has a file");
         let inode = Inode::arc_of(file);
         let cell = Cell::under(Way::Shared, None);
-        if inode.join_shared(kind, file, cell.clone()) {
-            self.push(Queued::Sync(SyncTurn::new(inode, kind)));
+        let sharing = Sharing { kind, engine: self.0.shards[0].owner_number() };
+        if inode.join_shared(sharing, file, cell.clone()) {
+            self.push(Queued::Sync(SyncTurn::new(inode, sharing)));
         }
         cell
     }

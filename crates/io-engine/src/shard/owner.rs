@@ -17,8 +17,9 @@ use std::{
 type Left = Box<dyn FnOnce(&mut Inflight<Errand>) + Send>;
 
 /// The owner is the thread that first does something.
-#[derive(Default)]
 pub(crate) struct Owner {
+    /// Of the engine: no other one ever has it, and it is not 0.
+    pub(crate) number: u64,
     /// 0: nobody yet.
     thread: AtomicU64,
     has_errands: AtomicBool,
@@ -26,6 +27,16 @@ pub(crate) struct Owner {
 }
 
 impl Owner {
+    pub(crate) fn new() -> Owner {
+        static NEXT: AtomicU64 = AtomicU64::new(1);
+        Owner {
+            number: NEXT.fetch_add(1, Ordering::Relaxed),
+            thread: AtomicU64::new(0),
+            has_errands: AtomicBool::new(false),
+            errands: Mutex::default(),
+        }
+    }
+
     /// True if the shard belongs to another thread; if it belonged to nobody, it is the calling thread's now.
     #[inline]
     pub(crate) fn is_foreign(&self) -> bool {

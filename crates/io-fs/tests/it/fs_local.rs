@@ -4,7 +4,7 @@ use io_fs::{AlignedBuf, File, FileSystem, LocalFs, OpenOptions};
 use io_testkit::skip;
 use std::{
     future::Future,
-    pin::Pin,
+    pin::{Pin, pin},
     sync::mpsc,
     task::{Context, Poll, Waker},
     thread,
@@ -30,7 +30,7 @@ fn local() -> Option<LocalFs> {
 
 /// Runs a future without any help.
 fn spin<F: Future>(future: F) -> F::Output {
-    let mut future = std::pin::pin!(future);
+    let mut future = pin!(future);
     loop {
         if let Poll::Ready(output) = future.as_mut().poll(&mut Context::from_waker(Waker::noop())) {
             return output;
@@ -138,5 +138,62 @@ fn the_last_file_is_dropped_elsewhere() {
             let file = fs.open_rw(&path).await.unwrap();
             file.write_at(vec![9; 4096], 0).await.0.unwrap();
         });
+    });
+}
+
+/// No time is too long to be waited for.
+#[test]
+fn times_without_end() {
+    for most in [
+        Duration::MAX,
+        Duration::from_secs(u64::MAX),
+        Duration::from_secs(i64::MAX as u64),
+        Duration::from_secs(1 << 40),
+    ] {
+        in_time("a time without end", move || {
+            let dir = tempfile::tempdir().unwrap();
+            let path = dir.path().join("f");
+            let options = OpenOptions { direct: true, ..OpenOptions::CREATE };
+            let write = |file: File| async move {
+                for i in 0..20 {
+                    file.write_at(AlignedBuf::zeroed(4096), i * 4096).with_timeout(most).await.unwrap().0.unwrap();
+                    file.sync_data().with_timeout(most).await.unwrap().unwrap();
+                }
+            };
+            if let Some(fs) = local() {
+                let Ok(file) = fs.block_on(fs.open_with(&path, options)) else { return };
+                fs.block_on(write((*file).clone()));
+            }
+            let fs = FileSystem::new().unwrap();
+            let file = fs.block_on(fs.open_with(&path, options)).unwrap();
+            fs.block_on(write(file));
+        });
+    }
+}
+
+/// A sync of an engine of one thread stays in flight while that thread does something else. Nobody else waits for it.
+#[test]
+fn a_sync_that_was_given_up_holds_no_other_engine_up() {
+    in_time("a sync given up", || {
+        let Some(fs) = local() else { return };
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("f");
+        let file = fs.block_on(fs.open_with(&path, OpenOptions::CREATE)).unwrap();
+        let other = FileSystem::new().unwrap();
+        let again = other.block_on(other.open_rw(&path)).unwrap();
+        for _ in 0..50 {
+            fs.block_on(file.write_at(vec![1; 1 << 16], 0)).0.unwrap();
+            let _ = fs.block_on(async { once(pin!(file.sync_data())) });
+            other.block_on(again.sync_data()).unwrap();
+        }
+        // Nor does it hear of the end of the engine.
+        let _ = fs.block_on(async { once(pin!(file.sync_data())) });
+        let mut sync = pin!(again.sync_data());
+        let begun = other.block_on(async { once(sync.as_mut()) });
+        drop((file, fs));
+        match begun {
+            Poll::Ready(result) => result.unwrap(),
+            Poll::Pending => other.block_on(sync).unwrap(),
+        }
     });
 }
