@@ -6,11 +6,11 @@ use super::{
     at_once::AtOnce,
     cell::{Cell, Left, Way},
     deadlines::Key,
+    fair::{self, Away},
     metrics,
 };
 use io_core::{BufResult, FileHandle, IoBufMut, Op, errno};
 use std::{
-    cell::Cell as StdCell,
     error, fmt,
     future::Future,
     io,
@@ -19,14 +19,6 @@ use std::{
     task::{Context, Poll},
     time::Duration,
 };
-
-/// A task whose operations all complete inline yields after so many of them, so that its neighbours on the same thread get their turn:
-/// at one to two microseconds each they wait for some tens of microseconds.
-const INLINE_MAX: u32 = 32;
-
-thread_local! {
-    static INLINE: StdCell<u32> = const { StdCell::new(0) };
-}
 
 /// An operation that is going to be done, is being done, or was done. It begins when it is first polled.
 ///
@@ -43,7 +35,7 @@ enum Stage<T> {
     /// A read that has not begun and may find its data in memory: nothing is made for the engine before that is known.
     Fresh(FreshRead<T>),
     /// Answered inline; the task yields first.
-    Yielded(T),
+    Yielded(T, Away),
     Flow(Flow),
 }
 
@@ -81,8 +73,8 @@ struct Flow {
 
 enum State {
     New(OpBox),
-    /// Answered, but the task yields first.
-    Yielded(Answer),
+    /// Answered, but the task yields first; or it never began, and there was nothing to wait for.
+    Yielded(Answer, Option<Away>),
     Under(Arc<Cell>),
     Over,
 }
@@ -90,7 +82,7 @@ enum State {
 impl Shards {
     /// An operation that is refused before it begins: its answer is this error, and `make` gets the buffer out as ever.
     pub fn refused<T>(&self, op: Op, error: io::Error, make: fn(Answer) -> T) -> Operation<T> {
-        let state = State::Yielded(Answer { op: Some(OpBox::new(op)), result: Err(error) });
+        let state = State::Yielded(Answer { op: Some(OpBox::new(op)), result: Err(error) }, None);
         Operation { shards: self.clone(), stage: Stage::Flow(Flow { weight: Weight::default(), state }), make }
     }
 }
@@ -119,7 +111,7 @@ impl<T> Operation<T> {
         Timed { operation: Some(self), at, key: None }
     }
 
-    /// The flow, made in this moment if there was none yet; `None` if the outcome is there already, and only yields.
+    /// The flow, begun in this moment if there was none yet; `None` if the outcome is there already.
     fn flow(&mut self) -> Option<&mut Flow> {
         if let Stage::Fresh(_) = &self.stage {
             if let Stage::Fresh(FreshRead { outcome, file, offset, how }) = self.take_stage() {
@@ -128,43 +120,13 @@ impl<T> Operation<T> {
         }
         match &mut self.stage {
             Stage::Flow(flow) => Some(flow),
-            Stage::Fresh(_) | Stage::Yielded(_) => None,
+            Stage::Fresh(_) | Stage::Yielded(..) => None,
         }
     }
 
-    /// The outcome, if it is there.
-    fn try_claim(&mut self) -> Option<T> {
-        let state = match &mut self.stage {
-            Stage::Fresh(_) => return None,
-            Stage::Yielded(_) => {
-                let Stage::Yielded(outcome) = self.take_stage() else { unreachable!() };
-                return Some(outcome);
-            }
-            Stage::Flow(flow) => &mut flow.state,
-        };
-        let answer = match std::mem::replace(state, State::Over) {
-            State::Yielded(answer) => answer,
-            State::Under(cell) => match cell.try_take() {
-                Some(answer) => {
-                    Cell::recycle(cell);
-                    answer
-                }
-                None => {
-                    *state = State::Under(cell);
-                    return None;
-                }
-            },
-            other => {
-                *state = other;
-                return None;
-            }
-        };
-        Some((self.make)(answer))
-    }
-
+    /// The stage; the operation is over.
     fn take_stage(&mut self) -> Stage<T> {
-        let over = Stage::Flow(Flow { weight: Weight::default(), state: State::Over });
-        std::mem::replace(&mut self.stage, over)
+        std::mem::replace(&mut self.stage, Stage::Flow(Flow { weight: Weight::default(), state: State::Over }))
     }
 }
 
@@ -203,16 +165,21 @@ impl<T> Future for Operation<T> {
                     meter.note(n);
                 }
             }
-            Stage::Yielded(_) => {}
+            Stage::Yielded(..) => {}
         }
         match this.take_stage() {
-            Stage::Yielded(outcome) => Poll::Ready(outcome),
-            Stage::Fresh(FreshRead { outcome, .. }) if yields() => {
-                this.stage = Stage::Yielded(outcome);
-                cx.waker().wake_by_ref();
-                Poll::Pending
+            Stage::Yielded(outcome, away) => {
+                away.back();
+                Poll::Ready(outcome)
             }
-            Stage::Fresh(FreshRead { outcome, .. }) => Poll::Ready(outcome),
+            Stage::Fresh(FreshRead { outcome, .. }) => match fair::completed_inline() {
+                None => Poll::Ready(outcome),
+                Some(away) => {
+                    this.stage = Stage::Yielded(outcome, away);
+                    cx.waker().wake_by_ref();
+                    Poll::Pending
+                }
+            },
             Stage::Flow(_) => unreachable!("polled above"),
         }
     }
@@ -221,10 +188,10 @@ impl<T> Future for Operation<T> {
 impl<T> Operation<T> {
     #[inline(never)]
     fn poll_flow(&mut self, cx: &mut Context<'_>) -> Poll<T> {
-        let _ = self.flow();
+        self.flow();
         match &mut self.stage {
             Stage::Flow(flow) => flow.poll(&self.shards, cx).map(self.make),
-            Stage::Fresh(_) | Stage::Yielded(_) => unreachable!("begun above"),
+            Stage::Fresh(_) | Stage::Yielded(..) => unreachable!("begun above"),
         }
     }
 }
@@ -233,25 +200,15 @@ impl<T> fmt::Debug for Operation<T> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match &self.stage {
             Stage::Fresh(fresh) => write!(f, "Operation(not begun, a read of {:?} at {})", fresh.file, fresh.offset),
-            Stage::Yielded(_) => f.write_str("Operation(answered)"),
+            Stage::Yielded(..) => f.write_str("Operation(answered)"),
             Stage::Flow(flow) => match &flow.state {
                 State::New(op) => write!(f, "Operation(not begun, {op:?})"),
-                State::Yielded(_) => f.write_str("Operation(answered)"),
+                State::Yielded(..) => f.write_str("Operation(answered)"),
                 State::Under(cell) => write!(f, "Operation({cell:?})"),
                 State::Over => f.write_str("Operation(over)"),
             },
         }
     }
-}
-
-/// Counts one more inline completion of this thread; true if its task should let others run first.
-#[inline]
-fn yields() -> bool {
-    INLINE.with(|inline| {
-        let n = inline.get() + 1;
-        inline.set(if n < INLINE_MAX { n } else { 0 });
-        n >= INLINE_MAX
-    })
 }
 
 impl Flow {
@@ -263,18 +220,25 @@ impl Flow {
     fn poll(&mut self, shards: &Shards, cx: &mut Context<'_>) -> Poll<Answer> {
         match std::mem::replace(&mut self.state, State::Over) {
             State::New(op) => match shards.begin(op, self.weight) {
-                Ok(answer) if yields() => {
-                    self.state = State::Yielded(answer);
-                    cx.waker().wake_by_ref();
-                    Poll::Pending
-                }
-                Ok(answer) => Poll::Ready(answer),
+                Ok(answer) => match fair::completed_inline() {
+                    None => Poll::Ready(answer),
+                    away => {
+                        self.state = State::Yielded(answer, away);
+                        cx.waker().wake_by_ref();
+                        Poll::Pending
+                    }
+                },
                 Err(cell) => {
-                    INLINE.with(|inline| inline.set(0));
+                    fair::waits();
                     self.poll_cell(cell, shards, cx)
                 }
             },
-            State::Yielded(answer) => Poll::Ready(answer),
+            State::Yielded(answer, away) => {
+                if let Some(away) = away {
+                    away.back();
+                }
+                Poll::Ready(answer)
+            }
             State::Under(cell) => self.poll_cell(cell, shards, cx),
             State::Over => panic!("an operation was polled after it was over"),
         }
@@ -298,7 +262,7 @@ impl Flow {
         match std::mem::replace(&mut self.state, State::Over) {
             State::New(op) => {
                 let result = Err(io::Error::from_raw_os_error(errno::ECANCELED));
-                self.state = State::Yielded(Answer { op: Some(op), result });
+                self.state = State::Yielded(Answer { op: Some(op), result }, None);
             }
             State::Under(cell) => {
                 shards.cancel(&cell);
@@ -436,7 +400,26 @@ impl<T> Ticket<T> {
     /// # Errors
     /// The ticket, while the operation goes on.
     pub fn try_claim(mut self) -> Result<T, Ticket<T>> {
-        self.0.try_claim().ok_or(self)
+        let answer = match self.0.take_stage() {
+            // It had its answer when the time was over, and its task was away.
+            Stage::Yielded(outcome, _) => return Ok(outcome),
+            Stage::Flow(Flow { state: State::Yielded(answer, _), .. }) => Some(answer),
+            Stage::Flow(Flow { state: State::Under(cell), weight }) => {
+                let answer = cell.try_take();
+                if answer.is_none() {
+                    self.0.stage = Stage::Flow(Flow { state: State::Under(cell), weight });
+                }
+                answer
+            }
+            other => {
+                self.0.stage = other;
+                None
+            }
+        };
+        match answer {
+            Some(answer) => Ok((self.0.make)(answer)),
+            None => Err(self),
+        }
     }
 
     /// As [`Operation::cancel`].

@@ -11,6 +11,7 @@ mod block_on;
 mod cell;
 mod core;
 mod deadlines;
+mod fair;
 mod flow;
 mod metrics;
 mod op_box;

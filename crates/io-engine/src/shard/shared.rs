@@ -6,7 +6,7 @@ use io_core::errno;
 use std::{io, sync::Arc};
 
 /// The right and the duty to do the shared sync of an inode that is due: whoever holds it begins it, and tells how it ended. If it is
-/// dropped instead, its engine is gone, and those who wait hear of it; waiters of other engines ask anew.
+/// dropped instead, its engine is gone, and those who wait hear of it.
 pub(crate) struct SyncTurn(Option<(Arc<Inode>, Sharing)>);
 
 impl SyncTurn {

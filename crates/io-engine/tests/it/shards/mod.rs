@@ -9,7 +9,6 @@ mod storm;
 mod threads;
 mod virtual_time;
 mod waiting;
-mod yielding;
 
 use crate::world::PATIENCE;
 use io_engine::{

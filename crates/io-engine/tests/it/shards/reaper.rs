@@ -12,7 +12,6 @@ use std::{
         Arc,
         atomic::{AtomicU32, Ordering},
     },
-    task::Poll,
     thread,
     time::{Duration, Instant},
 };
@@ -35,7 +34,7 @@ fn scene(mut reply: impl FnMut() -> Reply + Send + 'static) -> Scene {
     let shards = Shards::new(vec![puppet.without_pool().boxed()], ShardOptions::default()).unwrap();
     let dir = tempfile::tempdir().unwrap();
     std::fs::write(dir.path().join("f"), vec![0; 4096]).unwrap();
-    let plain = io_engine::open(&dir.path().join("f"), OpenOptions::READ_WRITE).unwrap();
+    let plain = io_engine::open(dir.path().join("f"), OpenOptions::READ_WRITE).unwrap();
     let file = plain.with_facts(FileFacts { direct: true, ..FileFacts::default() }).unwrap();
     let mut slow = write(&shards, &file, vec![1], SLOW);
     assert!(poll_once(&mut slow).is_pending());
@@ -108,7 +107,7 @@ fn a_pause_that_a_cancel_begins_is_over_in_time() {
             assert!(Instant::now() < until, "it is not repeated: {polled:?}");
             thread::sleep(Duration::from_millis(1));
         }
-        if let Poll::Pending = polled {
+        if polled.is_pending() {
             assert_eq!(scene.shards.block_on(paused).unwrap(), 1);
         }
         scene.strings.release_held_with(1);

@@ -227,3 +227,36 @@ fn who_gave_up_does_not_stay_in_the_queue() {
     assert_eq!(shards.block_on(next).0.unwrap(), 1);
     comes_to_rest(&shards);
 }
+
+/// An operation that was answered inline, but whose task yielded first, could not be cancelled and its ticket not claimed: both paniced.
+#[test]
+fn an_answered_operation_whose_task_is_away() {
+    on_every_driver(|shards| {
+        let (_dir, file) = scratch(1 << 16);
+        let (mut cancelled, mut late, mut claimed) = (0, 0, 0);
+        for i in 0..4000u64 {
+            let mut op = read(&shards, &file, Vec::with_capacity(64), i % 512 * 64);
+            if i % 2 == 0 {
+                if poll_once(&mut op).is_pending() {
+                    op.cancel();
+                    assert!(smol::block_on(op).0.is_ok_and(|n| n == 64));
+                    cancelled += 1;
+                }
+                continue;
+            }
+            let mut op = op.with_timeout(Duration::ZERO);
+            if let Poll::Ready(Err(timed_out)) = poll_once(&mut op) {
+                late += 1;
+                match timed_out.ticket.try_claim() {
+                    Ok((n, _)) => {
+                        assert_eq!(n.unwrap(), 64);
+                        claimed += 1;
+                    }
+                    Err(ticket) => assert_eq!(smol::block_on(ticket).0.unwrap(), 64),
+                }
+            }
+        }
+        assert!(late >= claimed, "{cancelled} cancelled, {late} late, {claimed} claimed");
+        comes_to_rest(&shards);
+    });
+}
