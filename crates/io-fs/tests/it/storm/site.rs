@@ -12,7 +12,7 @@ use std::{
 };
 
 /// How long a storm may take, and how long everything may take to come to rest after it.
-const STORM_MAX: Duration = Duration::from_secs(1800);
+const STORM_MAX: Duration = Duration::from_secs(300);
 const PATIENCE: Duration = Duration::from_secs(30);
 
 /// What all tasks work on.
