@@ -155,9 +155,12 @@ impl fmt::Debug for Place {
     }
 }
 
-/// Tells the size of a file that is going to be appended to, before its first place is reserved.
+/// Tells the size of a file that is going to be appended to, before its first place is reserved, or when other processes may have
+/// appended since the last one: no place begins before it from here on.
 pub fn learn_append_size(file: &FileHandle, size: u64) {
-    learn_size(&Inode::arc_of(file), size);
+    let inode = Inode::arc_of(file);
+    learn_size(&inode, size);
+    inode.with_cursor(|cursor| cursor.grew(size));
 }
 
 fn learn_size(inode: &Inode, size: u64) {
@@ -251,6 +254,15 @@ mod tests {
         changed(Reach::From(0), 0, false);
         assert_eq!(next(), Some(15), "a place that is given out stays");
         drop(open);
+    }
+
+    #[test]
+    fn a_size_that_is_told_again_moves_the_cursor_on_and_never_back() {
+        let file = file();
+        learn_append_size(&file, 10);
+        learn_append_size(&file, 30);
+        learn_append_size(&file, 20);
+        assert_eq!(Place::reserve(&file, 0).unwrap().offset(), Some(30));
     }
 
     #[test]

@@ -49,6 +49,8 @@ pub(crate) struct Inode {
     state: Mutex<State>,
     /// Syncs that several waiters share: of the data, and of everything.
     shared: [Mutex<SharedSync>; 2],
+    /// Those of engines that belong to one thread each, while they run.
+    apart: Mutex<Vec<(Sharing, SharedSync)>>,
     /// Whether reads are tried on the caller's thread first.
     pub(crate) at_once: AtOnce,
     /// What the floor above keeps here.
@@ -62,6 +64,15 @@ pub(crate) enum SyncKind {
     Data,
     /// fsync(2).
     All,
+}
+
+/// Which sync is shared, and among whom.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Sharing {
+    pub(crate) kind: SyncKind,
+    /// 0: all engines that go on by themselves. Else the one engine of this number, whose thread may do something else for as long as it
+    /// likes, with the sync in flight.
+    pub(crate) engine: u64,
 }
 
 /// One sync at a time runs for an inode; who comes while it does shares the next one, because the running one may have begun
@@ -146,6 +157,7 @@ impl Inode {
             Arc::new(Inode {
                 state: Mutex::default(),
                 shared: Default::default(),
+                apart: Mutex::default(),
                 at_once: AtOnce::default(),
                 extension: OnceLock::new(),
             })
@@ -252,42 +264,55 @@ impl Inode {
     }
 
     /// Somebody waits for a sync of the inode. True: none runs, the caller has to begin one ([`Inode::shared_sync`]).
-    pub(crate) fn join_shared(&self, kind: SyncKind, file: &FileHandle, cell: Arc<Cell>) -> bool {
-        let mut shared = lock(&self.shared[kind as usize]);
-        if shared.file.is_some() {
-            shared.next.push(cell);
-            return false;
-        }
-        shared.file = Some(file.clone());
-        shared.now.push(cell);
-        true
+    pub(crate) fn join_shared(&self, sharing: Sharing, file: &FileHandle, cell: Arc<Cell>) -> bool {
+        self.with_shared(sharing, |shared| {
+            if shared.file.is_some() {
+                shared.next.push(cell);
+                return false;
+            }
+            shared.file = Some(file.clone());
+            shared.now.push(cell);
+            true
+        })
     }
 
     /// The sync that runs now, as an operation.
-    pub(crate) fn shared_sync(&self, kind: SyncKind) -> Op {
-        let shared = lock(&self.shared[kind as usize]);
-        let file = shared.file.as_ref().expect("a sync that was begun has a file");
-        match kind {
-            SyncKind::Data => Op::sync_data(file),
-            SyncKind::All => Op::sync_all(file),
-        }
+    pub(crate) fn shared_sync(&self, sharing: Sharing) -> Op {
+        self.with_shared(sharing, |shared| {
+            let file = shared.file.as_ref().expect("a sync that was begun has a file");
+            match sharing.kind {
+                SyncKind::Data => Op::sync_data(file),
+                SyncKind::All => Op::sync_all(file),
+            }
+        })
     }
 
     /// The running sync is answered: `waiters` gets those whom it was for. True: others have come meanwhile, and the caller has to
     /// begin the next one.
-    pub(crate) fn finish_shared(&self, kind: SyncKind, waiters: &mut Vec<Arc<Cell>>) -> bool {
-        let mut shared = lock(&self.shared[kind as usize]);
-        waiters.append(&mut shared.now);
-        let SharedSync { file, now, next } = &mut *shared;
-        std::mem::swap(now, next);
-        if !now.is_empty() {
-            return true;
-        }
-        let last = file.take();
-        drop(shared);
+    pub(crate) fn finish_shared(&self, sharing: Sharing, waiters: &mut Vec<Arc<Cell>>) -> bool {
+        let last = self.with_shared(sharing, |shared| {
+            waiters.append(&mut shared.now);
+            std::mem::swap(&mut shared.now, &mut shared.next);
+            if shared.now.is_empty() { shared.file.take() } else { None }
+        });
         // It may be the last handle, and closing is foreign code; the operation that was answered holds it still.
-        drop(last);
-        false
+        last.is_none()
+    }
+
+    fn with_shared<T>(&self, sharing: Sharing, f: impl FnOnce(&mut SharedSync) -> T) -> T {
+        if sharing.engine == 0 {
+            return f(&mut lock(&self.shared[sharing.kind as usize]));
+        }
+        let mut apart = lock(&self.apart);
+        let at = apart.iter().position(|(of, _)| *of == sharing).unwrap_or(apart.len());
+        if at == apart.len() {
+            apart.push((sharing, SharedSync::default()));
+        }
+        let answer = f(&mut apart[at].1);
+        if apart[at].1.file.is_none() {
+            apart.swap_remove(at);
+        }
+        answer
     }
 
     /// The failure that this inode carries, if it does.

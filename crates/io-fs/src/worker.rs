@@ -3,6 +3,7 @@
 //! [`FileSystem`] and [`File`] are the shorter way, without thread and channel. This is for programs built around messages.
 
 use crate::{File, FileSystem, IoConfig, OpenMode};
+use flume::TrySendError;
 use futures_util::{StreamExt, stream::FuturesUnordered};
 use io_engine::core::{BufResult, FileId, Unavailable};
 use std::{
@@ -20,7 +21,8 @@ use std::{
 /// What a transfer answers: the outcome, and the buffer on success and on failure alike.
 pub type IoResult<T, B = Vec<u8>> = BufResult<T, B>;
 
-/// One request to an [`IoWorker`]. Each has the channel for its answer with it; who has dropped the receiver gets none.
+/// One request to an [`IoWorker`]. Each has the channel for its answer with it; who has dropped the receiver gets none. An answer for which
+/// its channel has no room counts as a request that is not done.
 #[derive(Debug)]
 pub enum IoRequest {
     /// Reads up to `len` bytes: fewer only at the end of the file.
@@ -194,6 +196,8 @@ enum Done {
     Answered,
     /// Answered when the file is in its place, so that the next request finds it.
     Opened(io::Result<File>, flume::Sender<io::Result<FileId>>),
+    /// Opened, and who asked was gone before he could hear of it.
+    Unheard(Option<FileId>),
 }
 
 struct Desk<'a> {
@@ -228,16 +232,39 @@ impl Desk<'_> {
     }
 
     fn note(&mut self, done: Done) {
-        let Done::Opened(opened, response) = done else { return };
+        let (opened, response) = match done {
+            Done::Answered => return,
+            Done::Unheard(id) => return self.forget(id),
+            Done::Opened(opened, response) => (opened, response),
+        };
         let answer = opened.map(|file| {
             let id = file.handle().id();
             self.files.insert(id, file);
             id
         });
         let id = answer.as_ref().ok().copied();
-        if response.send(answer).is_err() {
-            // Nobody knows the file.
-            id.map(|id| self.files.remove(&id));
+        match response.try_send(answer) {
+            Ok(()) => {}
+            Err(TrySendError::Full(answer)) => self.running.push(Box::pin(async move {
+                let heard = response.send_async(answer).await.is_ok();
+                if heard { Done::Answered } else { Done::Unheard(id) }
+            })),
+            Err(TrySendError::Disconnected(_)) => self.forget(id),
+        }
+    }
+
+    /// Nobody knows the file.
+    fn forget(&mut self, id: Option<FileId>) {
+        id.map(|id| self.files.remove(&id));
+    }
+
+    /// An answer at once; where its channel has no room, it waits for that among the other requests.
+    fn answer<T: Send + 'static>(&mut self, response: flume::Sender<T>, answer: T) {
+        if let Err(TrySendError::Full(answer)) = response.try_send(answer) {
+            self.running.push(Box::pin(async move {
+                let _ = response.send_async(answer).await;
+                Done::Answered
+            }));
         }
     }
 
@@ -245,24 +272,24 @@ impl Desk<'_> {
         let running: Running = match request {
             IoRequest::Read { file_id, offset, len, response } => match self.file(file_id) {
                 Ok(file) => Box::pin(async move {
-                    let _ = response.send(read(&file, offset, len).await);
+                    let _ = response.send_async(read(&file, offset, len).await).await;
                     Done::Answered
                 }),
-                Err(error) => return drop(response.send(Err(error))),
+                Err(error) => return self.answer(response, Err(error)),
             },
             IoRequest::Write { file_id, offset, data, response } => match self.file(file_id) {
                 Ok(file) => Box::pin(async move {
-                    let _ = response.send(file.write_at(data, offset).await);
+                    let _ = response.send_async(file.write_at(data, offset).await).await;
                     Done::Answered
                 }),
-                Err(error) => return drop(response.send((Err(error), data))),
+                Err(error) => return self.answer(response, (Err(error), data)),
             },
             IoRequest::Sync { file_id, response } => match self.file(file_id) {
                 Ok(file) => Box::pin(async move {
-                    let _ = response.send(file.sync_data().await);
+                    let _ = response.send_async(file.sync_data().await).await;
                     Done::Answered
                 }),
-                Err(error) => return drop(response.send(Err(error))),
+                Err(error) => return self.answer(response, Err(error)),
             },
             IoRequest::OpenFile { path, mode, response } => {
                 let fs = self.fs.clone();

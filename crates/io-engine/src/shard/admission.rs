@@ -17,6 +17,9 @@ use std::{
 /// Bytes are counted in units of this, so that operations and bytes fit one word: 2^40 units are enough for any limit.
 const OP: u64 = 1 << 40;
 
+/// Fewer that were given up are left where they are.
+const GONE_MIN: usize = 64;
+
 /// The admission of one engine.
 pub(crate) struct Admission {
     ops_max: u64,
@@ -24,6 +27,8 @@ pub(crate) struct Admission {
     /// Admitted operations in the upper 24 bits, their bytes in the lower 40.
     used: AtomicU64,
     waiting: AtomicUsize,
+    /// How many of them were given up, or so: swept out before they are the most.
+    gone: AtomicUsize,
     queue: Mutex<VecDeque<Queued>>,
     /// As `used`, for operations in flight that nobody waits for.
     orphans: AtomicU64,
@@ -58,6 +63,7 @@ impl Admission {
             bytes_max: bytes_max.clamp(1, OP / 4),
             used: AtomicU64::new(0),
             waiting: AtomicUsize::new(0),
+            gone: AtomicUsize::new(0),
             queue: Mutex::default(),
             orphans: AtomicU64::new(0),
         }
@@ -100,8 +106,9 @@ impl Admission {
         self.waiting.load(Ordering::SeqCst) > 0
     }
 
-    /// Takes the first that waits, if the limits allow it now. `make` turns a shared sync into its operation.
-    pub(crate) fn pop(&self) -> Option<(Queued, OpBox, Weight)> {
+    /// Hands the first that waits to `accept`, if the limits allow it now; false if not. Nobody takes the next one before that has come
+    /// back: a sync must not be accepted by one shard while another one has a write in its hands that was before it.
+    pub(crate) fn pop(&self, accept: impl FnOnce(Queued, OpBox, Weight)) -> bool {
         let mut gone = Vec::new();
         let mut queue = self.lock();
         let next = loop {
@@ -130,10 +137,38 @@ impl Admission {
                 }
             }
         };
+        let taken = next.is_some();
+        if let Some((first, op, weight)) = next {
+            accept(first, op, weight);
+        }
         self.waiting.store(queue.len(), Ordering::SeqCst);
         drop(queue);
         drop(gone);
-        next
+        taken
+    }
+
+    /// One that waited was given up.
+    pub(crate) fn note_gone(&self) {
+        let gone = self.gone.fetch_add(1, Ordering::Relaxed) + 1;
+        if gone >= GONE_MIN && gone > self.waiting.load(Ordering::Relaxed) / 2 {
+            self.sweep();
+        }
+    }
+
+    /// Takes out who was given up. What they hold is dropped without the lock.
+    #[cold]
+    fn sweep(&self) {
+        let mut queue = self.lock();
+        self.gone.store(0, Ordering::Relaxed);
+        let waits = |queued: &Queued| match queued {
+            Queued::Cell(cell) => cell.weigh(|_| ()).is_some(),
+            Queued::Sync(..) => true,
+        };
+        let (stay, gone): (VecDeque<_>, VecDeque<_>) = std::mem::take(&mut *queue).into_iter().partition(waits);
+        *queue = stay;
+        self.waiting.store(queue.len(), Ordering::SeqCst);
+        drop(queue);
+        drop(gone);
     }
 
     /// An operation may have nobody who waits for it from now on.

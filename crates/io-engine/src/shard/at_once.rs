@@ -5,6 +5,7 @@
 
 use crate::{hits, inode::Inode};
 use io_core::{FileHandle, IoBufMut, errno};
+#[cfg(target_os = "linux")]
 use std::io;
 
 /// Whether reads are tried at once here, and up to which size.

@@ -133,7 +133,7 @@ impl Shards {
 
     /// A seat for the calling thread, on its own shard if that is free. None where operations are to enter the kernel elsewhere.
     fn take_seat(&self) -> Option<Seat> {
-        if self.submit_from() == SubmitFrom::EngineThread {
+        if self.submit_from() == SubmitFrom::EngineThread || self.is_foreign() {
             return None;
         }
         let (shards, home) = (self.shards(), self.home());
@@ -188,6 +188,15 @@ impl Shards {
                 continue;
             }
             let shard = &self.shards()[0];
+            if shard.is_foreign() {
+                // What is begun here is refused, and what began on the other thread is told by it.
+                self.deadlines().fire();
+                if sleeper.lie_down() {
+                    thread::park_timeout(self.deadlines().next_in().unwrap_or(Duration::MAX));
+                    sleeper.get_up();
+                }
+                continue;
+            }
             match Seated::take(shard) {
                 Some(_seated) => {
                     shard.turn();

@@ -1,11 +1,12 @@
 //! One shard: a core behind a mutex. Any thread stages, submits and reaps; nobody waits under the lock.
 
 use super::{
-    Answer, OpBox, Reaping,
+    Answer, OpBox, Reaping, SubmitFrom,
     admission::{Admission, Queued, Weight},
     aftermath::Aftermath,
     cell::{Cell, Way},
     metrics::{Meter, OpMetrics, Seen},
+    owner::Owner,
     shared::SyncTurn,
     watch::Watch,
 };
@@ -68,6 +69,8 @@ pub(crate) struct Shard {
     /// Whether sleepers outside have to be told: not where the owner waits inside.
     arms: bool,
     reaper: bool,
+    /// The one thread that may use the shard, where there is such a one.
+    owner: Option<Owner>,
 }
 
 struct State {
@@ -112,6 +115,7 @@ impl Shard {
             busy: AtomicU32::new(0),
             arms: reaping != Reaping::Owner,
             reaper: reaping == Reaping::Threads,
+            owner: (reaping == Reaping::Owner).then(Owner::new),
         })
     }
 
@@ -141,6 +145,7 @@ impl Shard {
         } else {
             self.lock()
         };
+        self.do_errands(&mut state);
         if state.core.room() == 0 {
             return Ok(Begun::Full(op));
         }
@@ -151,7 +156,8 @@ impl Shard {
         let direct = op.class() != OpClass::Buffered;
         let accepted = state.core.accept(Errand { op, to: To::Caller, weight });
         let token = accepted.unwrap_or_else(|_| unreachable!("there was room"));
-        if may_defer && direct && state.core.staged() < STAGE_MAX {
+        // A reaper that sleeps on the readiness would not hear of it, if the caller went on to compute, or to wait for somebody else.
+        if may_defer && direct && state.core.staged() < STAGE_MAX && !self.watch.is_watching() {
             let cell = self.attach(&mut state, token);
             self.busy.store(state.core.in_flight(), Ordering::SeqCst);
             return Ok(Begun::Under(cell));
@@ -194,12 +200,23 @@ impl Shard {
         self.turn_waiting(Wait::No, || {})
     }
 
+    /// As [`Shard::turn`], by who does not watch and will not be there when the next one is due.
+    pub(crate) fn turn_in_passing(&self) {
+        if self.turn().due.is_some() && self.reaper {
+            self.watch.hurry(&self.readiness);
+        }
+    }
+
     /// As [`Shard::turn`], waiting under the lock, and telling `up` when that is over. Only for shards that one thread alone uses.
     pub(crate) fn turn_waiting(&self, mut wait: Wait, up: impl Fn()) -> Turned {
         let mut turned = Turned::default();
+        if self.is_foreign() {
+            return turned;
+        }
         loop {
             let mut after = Aftermath::new();
             let mut state = self.lock();
+            self.do_errands(&mut state);
             let before = state.core.stats().answered;
             state.core.submit(wait);
             up();
@@ -295,15 +312,19 @@ impl Shard {
     /// reap.
     fn settle(&self, state: &mut State, anew: bool) -> bool {
         while self.admission.has_waiting() && state.core.room() > 0 {
-            let Some((queued, op, weight)) = self.admission.pop() else { break };
-            let (to, cell) = match queued {
-                Queued::Cell(cell) => (To::Cell(cell.clone()), Some(cell)),
-                Queued::Sync(turn) => (To::Sync(turn), None),
-            };
-            let accepted = state.core.accept(Errand { op, to, weight });
-            let token = accepted.unwrap_or_else(|_| unreachable!("there was room"));
-            if let Some(cell) = cell {
-                cell.set_way(Way::Shard(self.index, token));
+            let taken = self.admission.pop(|queued, op, weight| {
+                let (to, cell) = match queued {
+                    Queued::Cell(cell) => (To::Cell(cell.clone()), Some(cell)),
+                    Queued::Sync(turn) => (To::Sync(turn), None),
+                };
+                let accepted = state.core.accept(Errand { op, to, weight });
+                let token = accepted.unwrap_or_else(|_| unreachable!("there was room"));
+                if let Some(cell) = cell {
+                    cell.set_way(Way::Shard(self.index, token));
+                }
+            });
+            if !taken {
+                break;
             }
         }
         if state.core.wants_submit() {
@@ -337,9 +358,21 @@ impl Shard {
     }
 
     /// Wishes that an operation ended soon.
-    pub(crate) fn cancel(&self, token: Token) {
+    pub(crate) fn cancel(self: &Arc<Shard>, token: Token, submit_from: SubmitFrom) {
+        if self.is_foreign() {
+            return;
+        }
         self.lock().core.cancel(token);
-        self.turn();
+        match submit_from {
+            SubmitFrom::Caller => self.turn_in_passing(),
+            SubmitFrom::EngineThread => self.call_engine_thread(),
+        }
+    }
+
+    /// There is something to submit that the caller is not to submit himself.
+    pub(crate) fn call_engine_thread(self: &Arc<Shard>) {
+        self.watch.attend(self);
+        self.readiness.wake();
     }
 
     /// In flight as of the last hold of the lock.
@@ -373,23 +406,59 @@ impl Shard {
         self.index
     }
 
+    /// None of a shard that another thread alone uses, while that one sleeps with the lock.
     pub(crate) fn stats(&self) -> Stats {
-        self.lock().core.stats()
+        self.look(|state| state.core.stats())
+    }
+
+    fn look<T: Default>(&self, look: impl FnOnce(&State) -> T) -> T {
+        if self.owner.is_none() {
+            return look(&self.lock());
+        }
+        self.try_lock().map(|state| look(&state)).unwrap_or_default()
     }
 
     /// Adds what the shard has counted.
     pub(crate) fn add_metrics(&self, all: &mut Vec<OpMetrics>) {
-        let state = self.lock();
-        state.meter.add_to(all, state.core.driver_name());
+        self.look(|state| state.meter.add_to(all, state.core.driver_name()));
     }
 
     pub(crate) fn dump(&self) -> Vec<InFlightOp> {
-        self.lock().core.dump()
+        self.look(|state| state.core.dump())
     }
 
-    /// Something that concerns the driver alone (registrations).
-    pub(crate) fn with_core<T>(&self, f: impl FnOnce(&mut Inflight<Errand>) -> T) -> T {
-        f(&mut self.lock().core)
+    /// Something that concerns the driver alone (registrations); `None` on another thread than the one that it belongs to.
+    pub(crate) fn with_core<T>(&self, f: impl FnOnce(&mut Inflight<Errand>) -> T) -> Option<T> {
+        if self.is_foreign() {
+            return None;
+        }
+        Some(f(&mut self.lock().core))
+    }
+
+    /// As [`Shard::with_core`], for what has to be done: from another thread than the owner, by that one before it does anything else.
+    pub(crate) fn have_done(&self, f: impl FnOnce(&mut Inflight<Errand>) + Send + 'static) {
+        match &self.owner {
+            Some(owner) if owner.is_foreign() => owner.leave_errand(Box::new(f)),
+            _ => f(&mut self.lock().core),
+        }
+    }
+
+    /// True if the shard belongs to another thread.
+    #[inline]
+    pub(crate) fn is_foreign(&self) -> bool {
+        self.owner.as_ref().is_some_and(Owner::is_foreign)
+    }
+
+    /// A number of the engine, if it belongs to one thread; else 0.
+    pub(crate) fn owner_number(&self) -> u64 {
+        self.owner.as_ref().map_or(0, |owner| owner.number)
+    }
+
+    #[inline]
+    fn do_errands(&self, state: &mut State) {
+        if let Some(owner) = self.owner.as_ref().filter(|owner| owner.has_errands()) {
+            owner.take_errands().into_iter().for_each(|errand| errand(&mut state.core));
+        }
     }
 }
 

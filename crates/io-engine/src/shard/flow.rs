@@ -296,6 +296,9 @@ impl<T> Operation<T> {
         if shared || !matches!(left, Left::Orphan) {
             admission.forget_orphan(flow.weight);
         }
+        if let Left::Queued(_) = &left {
+            admission.note_gone();
+        }
         drop(left);
         Cell::recycle(cell);
     }

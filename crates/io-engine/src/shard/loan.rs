@@ -1,6 +1,7 @@
 //! Memory that is lent to the shards' drivers and comes back.
 
 use super::{Reaping, Shards, core::Shard};
+use crate::{Carrier, Inflight};
 use std::{
     io,
     ptr::NonNull,
@@ -35,13 +36,27 @@ impl Borrower {
         let shard = self.0.upgrade().ok_or(io::ErrorKind::NotFound)?;
         // SAFETY: passed on. A shard that is gone has dropped its driver, or leaked it with operations in flight; the buffers of those
         // are leaked with it (I7), so that memory which is given back was in none of them.
-        shard.with_core(|core| unsafe { core.register_memory(base, len) })
+        let lent = shard.with_core(|core| unsafe { core.register_memory(base, len) });
+        lent.unwrap_or_else(|| Err(super::owner::refusal()))
     }
 
     /// Gives the registration back. No operation on this memory may be in flight or begin after.
     pub(crate) fn give_back(&self, base: NonNull<u8>) {
         if let Some(shard) = self.0.upgrade() {
-            shard.with_core(|core| core.unregister_memory(base));
+            let base = Base(base);
+            shard.have_done(move |core| base.give_back(core));
         }
+    }
+}
+
+/// An address that goes to the thread that it was registered by.
+struct Base(NonNull<u8>);
+
+// SAFETY: nothing is read or written there; the driver looks for the number only (I6).
+unsafe impl Send for Base {}
+
+impl Base {
+    fn give_back<S: Carrier>(self, core: &mut Inflight<S>) {
+        core.unregister_memory(self.0);
     }
 }

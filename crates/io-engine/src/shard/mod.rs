@@ -15,6 +15,7 @@ mod fair;
 mod flow;
 mod metrics;
 mod op_box;
+mod owner;
 mod shared;
 mod watch;
 
@@ -35,7 +36,7 @@ pub use op_box::OpBox;
 
 use crate::{
     Arena, InFlightOp, InflightOptions, Stats,
-    inode::{Inode, SyncKind},
+    inode::{Inode, Sharing, SyncKind},
     shard::{
         admission::{Admission, Queued, Weight},
         at_once::AtOnce,
@@ -265,20 +266,20 @@ impl Shards {
     /// Gives a file's registrations back.
     pub fn unregister_file(&self, file: FileId) {
         for shard in &self.0.shards {
-            shard.with_core(|core| core.unregister_file(file));
+            shard.have_done(move |core| core.unregister_file(file));
         }
     }
 
     /// Registers an arena's memory with every shard, as far as the system allows; how many shards took it.
     pub fn register_arena(&self, arena: &Arena) -> usize {
-        let taken = |shard: &&Arc<Shard>| shard.with_core(|core| core.register_arena(arena).is_ok());
+        let taken = |shard: &&Arc<Shard>| shard.with_core(|core| core.register_arena(arena).is_ok()) == Some(true);
         self.0.shards.iter().filter(taken).count()
     }
 
     /// Submits and reaps on every shard, without waiting. For executors of their own; nobody has to.
     pub fn turn(&self) {
         for shard in &self.0.shards {
-            shard.turn();
+            shard.turn_in_passing();
         }
     }
 }
@@ -290,6 +291,12 @@ impl Shards {
 
     pub(crate) fn reaping(&self) -> Reaping {
         self.0.reaping
+    }
+
+    /// True if the engine belongs to another thread than the calling one.
+    #[inline]
+    pub(crate) fn is_foreign(&self) -> bool {
+        self.0.reaping == Reaping::Owner && self.0.shards[0].is_foreign()
     }
 
     pub(crate) fn submit_from(&self) -> SubmitFrom {
@@ -335,6 +342,9 @@ impl Shards {
     /// Begins an operation. The answer at once, or the cell in which it will be.
     #[inline]
     pub(crate) fn begin(&self, op: OpBox, weight: Weight) -> Result<Answer, Arc<Cell>> {
+        if self.is_foreign() {
+            return Ok(Answer { op: Some(op), result: Err(owner::refusal()) });
+        }
         match op.kind() {
             OpKind::SyncData => return Err(self.begin_sync(&op, SyncKind::Data)),
             OpKind::SyncAll => return Err(self.begin_sync(&op, SyncKind::All)),
@@ -390,8 +400,9 @@ impl Shards {
         let file = op.file().expect("a sync has a file");
         let inode = Inode::arc_of(file);
         let cell = Cell::under(Way::Shared, None);
-        if inode.join_shared(kind, file, cell.clone()) {
-            self.push(Queued::Sync(SyncTurn::new(inode, kind)));
+        let sharing = Sharing { kind, engine: self.0.shards[0].owner_number() };
+        if inode.join_shared(sharing, file, cell.clone()) {
+            self.push(Queued::Sync(SyncTurn::new(inode, sharing)));
         }
         cell
     }
@@ -401,11 +412,9 @@ impl Shards {
         self.0.admission.push(queued);
         let shard = &self.0.shards[self.home()];
         if self.0.submit_from == SubmitFrom::EngineThread {
-            shard.watch.attend(shard);
-            shard.readiness.wake();
-            return;
+            return shard.call_engine_thread();
         }
-        shard.turn();
+        shard.turn_in_passing();
         self.attend_if_busy(shard);
     }
 
@@ -440,6 +449,8 @@ impl Shards {
             return;
         }
         match self.0.reaping {
+            // It began on the engine's own thread, which wakes who waits when it comes by.
+            Reaping::Owner if shard.is_foreign() => {}
             // Somebody else's executor runs the task: time moves to the next completion, and the waker is woken.
             Reaping::Polls => {
                 shard.turn();
@@ -468,13 +479,14 @@ impl Shards {
             let result = Err(io::Error::from_raw_os_error(errno::ECANCELED));
             let answered = cell.finish(Answer { op: Some(op), result });
             drop(answered);
+            self.0.admission.note_gone();
             if let Some(waker) = waker {
                 waker.wake();
             }
             return;
         }
         if let Some(Way::Shard(index, token)) = cell.way() {
-            self.0.shards[index].cancel(token);
+            self.0.shards[index].cancel(token, self.0.submit_from);
         }
     }
 }

@@ -79,6 +79,14 @@ impl Watcher {
         self.shard.watch.turn_for_others(&self.shard)
     }
 
+    /// Submits and reaps. A reactor has no clock for what is due and rings for nobody: the reaper has.
+    #[cfg(all(unix, any(feature = "tokio", feature = "smol")))]
+    pub(crate) fn turn_of_reactor(&self) {
+        if self.turn().due.is_some() {
+            self.shard.watch.tell_due(&self.shard.readiness);
+        }
+    }
+
     /// True if the engine has ended: nothing new will come.
     #[cfg(all(unix, any(feature = "tokio", feature = "smol")))]
     pub(crate) fn is_over(&self) -> bool {
@@ -97,6 +105,7 @@ impl Drop for Watcher {
         watch.others.fetch_sub(1, Ordering::SeqCst);
         if self.shard.busy() > 0 && self.shard.has_reaper() {
             watch.attend(&self.shard);
+            watch.tell_due(&self.shard.readiness);
         }
     }
 }
@@ -137,6 +146,19 @@ impl Watch {
     pub(crate) fn hurry(&self, readiness: &Arc<dyn Readiness>) {
         readiness.wake();
         self.unpark();
+    }
+
+    /// True if the reaper may sleep on the readiness: what rings for nobody it does not hear of by itself.
+    #[inline]
+    pub(crate) fn is_watching(&self) -> bool {
+        self.mode.load(Ordering::SeqCst) == WATCHING
+    }
+
+    /// The reaper, if it sleeps on the readiness, is to ask anew in how long a turn is due: it went to sleep before that was known.
+    pub(crate) fn tell_due(&self, readiness: &Arc<dyn Readiness>) {
+        if self.is_watching() {
+            readiness.wake();
+        }
     }
 
     fn unpark(&self) {

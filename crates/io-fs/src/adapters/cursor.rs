@@ -228,6 +228,8 @@ impl Cursor {
         self.reader.forget();
         let taken = ready!(self.writer.poll_put(&self.file, self.position, bytes, &self.options, cx))?;
         self.position += taken as u64;
+        // A sync that somebody began and gave up does not cover what comes after it.
+        self.sync = None;
         Poll::Ready(Ok(taken))
     }
 

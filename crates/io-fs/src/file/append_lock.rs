@@ -6,7 +6,7 @@
 use super::{File, direct::Direct};
 use crate::{
     FileSystem,
-    fs::{nothing_of, output_of, unexpected},
+    fs::{metadata_of, nothing_of, output_of, unexpected},
 };
 use io_engine::{
     Answer,
@@ -119,11 +119,11 @@ impl fmt::Debug for AppendLock {
 pub(crate) async fn opened_for_append(fs: &FileSystem, handle: FileHandle, path: &Path) -> io::Result<File> {
     let lock = take(fs, &handle, path).await?;
     let direct = Direct::of(fs, &handle).await;
-    let file = File::assemble(fs, handle, direct, Some(lock));
-    learn_append_size(file.handle(), file.size().await?);
-    Ok(file)
+    Ok(File::assemble(fs, handle, direct, Some(lock)))
 }
 
+/// A part in the process's lock. Whoever takes it anew asks for the size, too: the inode is known to this process as long as any handle
+/// lives, and while nobody had the lock other processes may have appended.
 async fn take(fs: &FileSystem, file: &FileHandle, path: &Path) -> io::Result<AppendLock> {
     let state = InodeState::of(file);
     if let Some(shared) = join(&state).await {
@@ -136,7 +136,11 @@ async fn take(fs: &FileSystem, file: &FileHandle, path: &Path) -> io::Result<App
         return Err(io::Error::other(text));
     }
     match fs.run(Op::try_lock(&holder, END, 1, true), nothing_of).await {
-        Ok(()) => Ok(claim.taken(holder)),
+        Ok(()) => {
+            let metadata = fs.run(Op::stat(file), metadata_of).await?;
+            learn_append_size(file, metadata.size);
+            Ok(claim.taken(holder))
+        }
         Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
             let text = format!("{} is open for appending in another process", path.display());
             Err(io::Error::new(io::ErrorKind::WouldBlock, text))

@@ -91,8 +91,9 @@ impl Temporary {
 
     /// Removes the file. What goes wrong has no better answer than the error that led here.
     pub(super) async fn remove(mut self) {
-        self.is_there = false;
         let _ = self.file.file_system().remove_file(&self.path).await;
+        // Not before: given up while it waits for its turn, the removal would not be done.
+        self.is_there = false;
     }
 }
 

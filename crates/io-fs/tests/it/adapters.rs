@@ -584,6 +584,25 @@ fn writes_that_fail_after_their_cursor_are_counted() {
     assert!(disk.read_file("/f").unwrap()[8192..] == pattern(4, 10_000)[8192..]);
 }
 
+/// The sync of a shutdown that was given up covers nothing that was written after it.
+#[test]
+fn a_shutdown_that_was_given_up_does_not_stand_for_the_next_one() {
+    let Sim { disk, fs, file } = sim(b"");
+    let mut with_sync = options(4096, 0, 2);
+    with_sync.sync_on_shutdown = true;
+    fs.block_on(async {
+        let mut cursor = Cursor::with_options(file, with_sync);
+        cursor.write_all(&[1; 5000]).await.unwrap();
+        cursor.flush().await.unwrap();
+        let given_up = Pin::new(&mut cursor);
+        let polled = tokio::io::AsyncWrite::poll_shutdown(given_up, &mut Context::from_waker(Waker::noop()));
+        assert!(polled.is_pending());
+        cursor.write_all(&[2; 5000]).await.unwrap();
+        cursor.shutdown().await.unwrap();
+    });
+    assert_eq!(disk.counters().syncs, 2, "one that began before the last write does not cover it");
+}
+
 #[test]
 fn a_local_file_system_has_cursors_too() {
     use io_fs::LocalFs;

@@ -153,3 +153,32 @@ fn a_request_that_hangs_holds_nobody_up() {
         worker.shutdown().await;
     });
 }
+
+/// A channel without room, and a receiver that does not come: nobody else waits for that.
+#[test]
+fn an_answer_that_nobody_takes_holds_nobody_up() {
+    on_every_driver(|worker, dir| {
+        let path = dir.join("f");
+        std::fs::write(&path, content(1, 100)).unwrap();
+        let (opened, never_opened) = flume::bounded(0);
+        let (read, never_read) = flume::bounded(0);
+        let (synced, never_synced) = flume::bounded(0);
+        let done = async {
+            let file = worker.open(&path, OpenMode::Read).await.unwrap();
+            let open = IoRequest::OpenFile { path: path.clone(), mode: OpenMode::Read, response: opened };
+            worker.send(open).await.unwrap();
+            worker.send(IoRequest::Read { file_id: file, offset: 0, len: 10, response: read }).await.unwrap();
+            worker.close(file).await.unwrap();
+            worker.send(IoRequest::Sync { file_id: file, response: synced }).await.unwrap();
+            let file = worker.open(&path, OpenMode::Read).await.unwrap();
+            assert_eq!(worker.read(file, 0, 100).await.unwrap(), content(1, 100));
+        };
+        let late = async {
+            smol::Timer::after(Duration::from_secs(10)).await;
+            panic!("the worker waits for who does not come");
+        };
+        smol::block_on(smol::future::or(done, late));
+        assert!(never_read.recv().unwrap().unwrap() == content(1, 10));
+        assert!(never_opened.recv().unwrap().is_ok() && never_synced.recv().unwrap().is_err());
+    });
+}

@@ -8,6 +8,7 @@ mod facade_conformance;
 mod files;
 mod fs_config;
 mod fs_copy;
+mod fs_local;
 mod fs_names;
 mod fs_open;
 mod fs_replace;

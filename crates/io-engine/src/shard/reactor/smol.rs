@@ -17,7 +17,7 @@ async fn reap(watcher: Watcher, fd: OwnedFd) -> io::Result<()> {
     let fd = Async::new_nonblocking(fd)?;
     while !watcher.is_over() {
         fd.readable().await?;
-        watcher.turn();
+        watcher.turn_of_reactor();
     }
     Ok(())
 }

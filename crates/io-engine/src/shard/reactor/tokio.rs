@@ -52,7 +52,7 @@ async fn reap(watcher: Watcher, fd: OwnedFd, doubt: Doubt) -> io::Result<()> {
     while !watcher.is_over() {
         let mut ready = fd.readable().await?;
         ready.clear_ready();
-        watcher.turn();
+        watcher.turn_of_reactor();
     }
     Ok(())
 }

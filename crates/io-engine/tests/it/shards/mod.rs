@@ -4,6 +4,7 @@ mod basics;
 mod death;
 mod executors;
 mod metrics;
+mod reaper;
 mod storm;
 mod threads;
 mod virtual_time;

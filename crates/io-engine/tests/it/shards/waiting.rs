@@ -1,6 +1,7 @@
 //! Time-outs, tickets and cancels; what is behind them on a disk whose operations hang.
 
 use super::*;
+use crate::puppet::{Puppet, Reply};
 use io_engine::core::{OpKind, errno};
 use io_sim::{SimDisk, SimOptions, Which};
 use std::path::Path;
@@ -198,6 +199,33 @@ fn a_sync_that_fails_fails_all_who_share_it_and_all_who_come_after() {
         let after = sync(&shards, &file).await.unwrap_err();
         assert!(io_engine::SyncFailed::in_error(&after).is_some());
     });
+}
+
+/// Behind one that waits for something slow, others come and give up, over and over.
+#[test]
+fn who_gave_up_does_not_stay_in_the_queue() {
+    let (puppet, strings) = Puppet::new(16);
+    strings.hold_all();
+    let mut options = ShardOptions::default();
+    options.ops_max = 1;
+    let shards = Shards::new(vec![puppet.without_pool().boxed()], options).unwrap();
+    let (_dir, file) = scratch(4096);
+    let (mut slow, mut next) = (write(&shards, &file, vec![1], 0), write(&shards, &file, vec![2], 1));
+    assert!(poll_once(&mut slow).is_pending() && poll_once(&mut next).is_pending());
+    for round in 0..20_000 {
+        let mut given_up = write(&shards, &file, vec![3], 2);
+        assert!(poll_once(&mut given_up).is_pending());
+        if round % 2 == 0 {
+            given_up.cancel();
+            assert!(poll_once(&mut given_up).is_ready());
+        }
+    }
+    assert!(shards.load().2 < 1000, "{} are kept for nobody", shards.load().2);
+    strings.script(|_| Reply::Answer(1));
+    strings.release_held_with(1);
+    assert_eq!(shards.block_on(slow).0.unwrap(), 1);
+    assert_eq!(shards.block_on(next).0.unwrap(), 1);
+    comes_to_rest(&shards);
 }
 
 /// An operation that was answered inline, but whose task yielded first, could not be cancelled and its ticket not claimed: both paniced.

@@ -224,3 +224,24 @@ fn a_second_process_is_told_and_gets_its_turn() {
         assert_eq!(world.content("log"), b"parentchild");
     }
 }
+
+/// A handle that reads keeps what is known of the inode; who has the lock after another process must not take it for the truth.
+#[test]
+fn what_others_appended_between_two_locks_is_not_overwritten() {
+    for world in real_worlds() {
+        let path = world.path("log");
+        world.fs.block_on(async {
+            let first = world.fs.open_append(&path).await.unwrap();
+            let reader = world.fs.open(&path).await.unwrap();
+            assert_eq!(first.append(b"ours".to_vec()).await.0.unwrap(), 0);
+            drop(first);
+            // As another process does, now that the lock is free.
+            std::io::Write::write_all(&mut std::fs::File::options().append(true).open(&path).unwrap(), b"theirs")
+                .unwrap();
+            let second = world.fs.open_append(&path).await.unwrap();
+            assert_eq!(second.append(b"ours".to_vec()).await.0.unwrap(), 10, "{}", world.name);
+            drop(reader);
+        });
+        assert_eq!(world.content("log"), b"ourstheirsours", "{}", world.name);
+    }
+}
