@@ -231,7 +231,7 @@ impl<S: Carrier> Inflight<S> {
 
     /// True if there is something to submit or to hand out that no completion will remind of.
     pub(crate) fn wants_submit(&self) -> bool {
-        self.staged > 0 || !self.batch.is_empty() || !self.verdicts.is_empty()
+        self.staged > 0 || !self.batch.is_empty() || !self.verdicts.is_empty() || self.mailbox.is_full()
     }
 
     /// In how long something is due that no completion will remind of: a pause that ends, a driver or a kernel that takes no more

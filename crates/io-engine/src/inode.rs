@@ -30,6 +30,11 @@ impl Mailbox {
         self.full.store(true, Ordering::Release);
     }
 
+    /// True if a sync was released that nobody has taken yet.
+    pub(crate) fn is_full(&self) -> bool {
+        self.full.load(Ordering::Acquire)
+    }
+
     /// Takes one released sync: its token, and the code of a write it covers that failed.
     pub(crate) fn take(&self) -> Option<(Token, Option<i32>)> {
         if !self.full.load(Ordering::Acquire) {

@@ -452,10 +452,14 @@ impl Shards {
             // It began on the engine's own thread, which wakes who waits when it comes by.
             Reaping::Owner if shard.is_foreign() => {}
             // Somebody else's executor runs the task: time moves to the next completion, and the waker is woken.
-            Reaping::Polls => {
-                shard.turn();
-                shard.readiness.subscribe(cx.waker().clone());
-            }
+            Reaping::Polls => match shard.turn().due {
+                None => shard.readiness.subscribe(cx.waker().clone()),
+                // What was pushed back, or pauses, is not on its way to any completion: time moves to when it is to go on.
+                Some(due) => {
+                    shard.readiness.wait(Some(due));
+                    cx.waker().wake_by_ref();
+                }
+            },
             // Slow, but nothing stands still: a ring of one thread answers that thread only, and no reaper thread could be had.
             Reaping::Owner | Reaping::Threads => {
                 shard.turn();

@@ -145,6 +145,11 @@ mod sim {
     use super::*;
 
     #[test]
+    fn tokio() {
+        on_the_simulator(under_tokio);
+    }
+
+    #[test]
     fn smol() {
         on_the_simulator(under_smol);
     }

@@ -60,7 +60,8 @@ async fn task(shards: Shards, file: FileHandle, id: u64, rounds: u64) {
                 let time = Duration::from_micros(random.below(300));
                 if write(&shards, &file, filled(byte), at).with_timeout(time).await.is_err() {
                     known[slot] = None;
-                } else {
+                } else if known[slot].is_some() {
+                    // Where an earlier write may still land, this one is not the last.
                     known[slot] = Some(byte);
                 }
             }
