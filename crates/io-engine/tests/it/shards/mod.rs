@@ -1,6 +1,7 @@
 //! The futures front end: any thread, any executor, every driver.
 
 mod basics;
+mod callers;
 mod death;
 mod executors;
 mod metrics;
