@@ -112,7 +112,7 @@ pub use worker::{IoRequest, IoResult, IoWorker};
 pub use io_engine::{Acquire, BufferPool, ClassStats, PoolBuf, PoolOptions, PoolStats, SizeClass, WhenExhausted};
 
 pub use io_engine::{
-    InDoubt, Latency, LatencyBucket, OpMetrics, Operation, ShardOptions, Shards, SubmitFrom, Ticket, Timed, TimedOut,
+    InDoubt, Latency, LatencyBucket, OpMetrics, Operation, ShardOptions, Shards, Sleep, SubmitFrom, Ticket, Timed, TimedOut,
     Via,
 };
 

@@ -1,0 +1,6 @@
+//! The log as its users have it: on the simulator, and on every real driver.
+
+mod basics;
+mod crash;
+mod damage;
+mod kit;
