@@ -51,7 +51,7 @@ async fn write_durable<B: IoBuf>(file: File, buf: B, offset: u64) -> BufResult<u
     let began = fs.shards().now();
     let settled = fs.0.config.durable_route;
     let (result, buf) = match settled.unwrap_or(trip.route) {
-        DurableRoute::Dsync => match write_dsync(&file, buf, offset).await {
+        DurableRoute::Dsync => match write_dsync(&file, buf, offset, concurrent).await {
             (Err(error), buf) if is_unknown(&error) => {
                 fs.0.planner.refused(trip);
                 write_then_sync(&file, buf, offset).await
@@ -67,11 +67,14 @@ async fn write_durable<B: IoBuf>(file: File, buf: B, offset: u64) -> BufResult<u
     (result, buf)
 }
 
-async fn write_dsync<B: IoBuf>(file: &File, buf: B, offset: u64) -> BufResult<usize, B> {
+async fn write_dsync<B: IoBuf>(file: &File, buf: B, offset: u64, together: bool) -> BufResult<usize, B> {
     let (len, piece) = (buf.len(), (address(&buf), buf.len() as u64));
     let checked = file.check_pieces([piece].into_iter(), offset, true);
     let op = Op::write(&file.0.handle, buf, offset).with_flags(RwFlags::DSYNC);
-    let (result, buf) = file.run_checked(checked, op, written_of).await;
+    let (result, buf) = match checked {
+        Ok(()) if together => file.0.fs.shards().write_together(op, written_of).await,
+        checked => file.run_checked(checked, op, written_of).await,
+    };
     (result.and_then(|n| all(n, len)), buf)
 }
 
@@ -95,7 +98,7 @@ async fn write_then_sync<B: IoBuf>(file: &File, buf: B, offset: u64) -> BufResul
         Ok(()) => (Ok(n), buf),
         Err(error) if file.in_doubt().is_some() => (Err(error), buf),
         // Others write and fail without a break. What does not wait for them: the same bytes once more, by the other route.
-        Err(error) => match write_dsync(file, buf, offset).await {
+        Err(error) => match write_dsync(file, buf, offset, false).await {
             (Err(unknown), buf) if is_unknown(&unknown) => (Err(error), buf),
             answer => answer,
         },
