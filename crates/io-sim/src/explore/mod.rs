@@ -6,6 +6,7 @@
 //! something of this crate is locked.
 
 mod acks;
+mod by_name;
 mod id;
 mod judge;
 mod report;
