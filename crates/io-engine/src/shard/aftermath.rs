@@ -16,6 +16,8 @@ pub(crate) struct Aftermath {
     answers: Vec<Answer>,
     /// Waiting ends of a shared sync; emptied within the lock.
     pub(crate) synced: Vec<Arc<Cell>>,
+    /// The same with what they will be told.
+    told: Vec<(Arc<Cell>, io::Result<usize>)>,
 }
 
 thread_local! {
@@ -47,13 +49,9 @@ impl Aftermath {
         }
     }
 
-    /// An answer for each waiting end of a shared sync.
+    /// An answer for each waiting end of a shared sync, once the sync itself is dropped: a waiting end may look before it is woken.
     pub(crate) fn deliver_shared(&mut self, result: &io::Result<usize>) {
-        let mut cells = std::mem::take(&mut self.synced);
-        for cell in cells.drain(..) {
-            self.deliver(&cell, Answer { op: None, result: copy_of(result) });
-        }
-        self.synced = cells;
+        self.told.extend(self.synced.drain(..).map(|cell| (cell, copy_of(result))));
     }
 
     /// Dropped without the lock.
@@ -64,11 +62,16 @@ impl Aftermath {
     /// Wakes and drops.
     #[inline]
     pub(crate) fn run(mut self) {
-        if self.wakers.is_empty() && self.answers.is_empty() {
+        if self.wakers.is_empty() && self.answers.is_empty() && self.told.is_empty() {
             return self.keep();
         }
-        // First what is dropped: who is woken by the end of a sync may want to close the file, and be the only one who has it.
+        // First what is dropped: who hears of the end of a sync may want to close the file, and be the only one who has it.
         self.answers.drain(..).for_each(|answer| guarded(|| drop(answer)));
+        let mut told = std::mem::take(&mut self.told);
+        for (cell, result) in told.drain(..) {
+            self.deliver(&cell, Answer { op: None, result });
+        }
+        self.told = told;
         self.wakers.drain(..).for_each(|waker| guarded(|| waker.wake()));
         self.keep();
     }

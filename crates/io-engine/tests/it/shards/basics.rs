@@ -121,3 +121,23 @@ fn who_waited_for_a_sync_has_the_file_alone() {
         assert_eq!(shared.into_inner().unwrap(), 0);
     });
 }
+
+/// The same for who does not wait to be woken: he saw the result before the sync had let go of the file.
+#[test]
+fn who_asks_for_a_sync_again_and_again_has_the_file_alone() {
+    on_every_driver(|shards| {
+        let (dir, _file) = scratch(512);
+        for i in 0..300u64 {
+            let file = io_engine::open(dir.path().join("f"), OpenOptions::READ_WRITE).unwrap();
+            smol::block_on(write(&shards, &file, vec![1u8; 512], i * 512)).0.unwrap();
+            let mut asked = sync(&shards, &file);
+            let result = loop {
+                if let Poll::Ready(result) = poll_once(&mut asked) {
+                    break result;
+                }
+            };
+            result.unwrap();
+            assert!(file.is_unique(), "round {i}");
+        }
+    });
+}
