@@ -4,6 +4,7 @@
 mod fs_kit;
 
 mod adapters;
+mod composites;
 mod crashcheck;
 mod facade_conformance;
 mod files;
