@@ -17,6 +17,7 @@ mod metrics;
 mod op_box;
 mod owner;
 mod shared;
+mod timer;
 mod watch;
 
 #[allow(unsafe_code)] // a system call on an operation that nobody else has
@@ -33,6 +34,7 @@ pub use flow::{Operation, Ticket, Timed, TimedOut};
 pub(crate) use loan::Borrower;
 pub use metrics::{Latency, LatencyBucket, OpMetrics, Via};
 pub use op_box::OpBox;
+pub use timer::Deadline;
 
 use crate::{
     Arena, InFlightOp, InflightOptions, Stats,
