@@ -54,8 +54,8 @@ pub use io_core as core;
 pub use pool::{Acquire, BufferPool, ClassStats, PoolBuf, PoolOptions, PoolStats, SizeClass, WhenExhausted};
 pub use select::{DriverOptions, Selected, select};
 pub use shard::{
-    Answer, Latency, LatencyBucket, OpBox, OpMetrics, Operation, ShardOptions, Shards, SubmitFrom, Ticket, Timed,
-    TimedOut, Via,
+    Answer, Deadline, Latency, LatencyBucket, OpBox, OpMetrics, Operation, ShardOptions, Shards, SubmitFrom, Ticket,
+    Timed, TimedOut, Via,
 };
 pub use stats::{InFlightOp, Stats, Where};
 

@@ -50,6 +50,19 @@ impl CrashPoint {
         SimDisk::with_image(self.options(seed), left)
     }
 
+    /// True if a power cut at this moment has one outcome only.
+    pub(crate) fn is_settled(&self) -> bool {
+        self.in_flight.is_empty() && self.image.is_durable()
+    }
+
+    /// As [`CrashPoint::after_power_cut`], with the mood and the sector given.
+    pub(crate) fn after_cut_of(&self, seed: u64, keep: f64, sector: u32) -> SimDisk {
+        let mut random = Random::new(seed, CUTS);
+        let cut = Cut { keep, sector: sector as usize, torn: self.image.options.torn };
+        let left = self.with_some_in_flight(&mut random).after_cut(cut, &mut random);
+        SimDisk::with_image(self.options(seed), left)
+    }
+
     fn options(&self, seed: u64) -> SimOptions {
         SimOptions { seed, ..SimOptions::clone(&self.image.options) }
     }

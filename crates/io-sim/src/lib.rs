@@ -3,7 +3,7 @@
 //! A [`SimDisk`] is a file system in memory. Its drivers ([`SimDriver`]) enter by the same door as the real ones: they implement
 //! [`Driver`](io_core::Driver), so engine and storage layer under test run unchanged. It brings the clock, too: time is virtual,
 //! moves only when somebody waits, and with one thread the same seed gives the same trace. It runs on every platform, makes no
-//! system call of its own, starts no thread, and knows nothing about real files, engines or futures.
+//! system call of its own, starts no thread (but for the [`Explorer`]), and knows nothing about real files, engines or futures.
 //!
 //! # The fault model
 //!
@@ -69,7 +69,9 @@
 //!
 //! # Crash tests
 //!
-//! Run a workload, remember what was acknowledged and at which [`SimDisk::moment`], and ask every crash point whether it is there.
+//! [`Explorer`] cuts the power of a workload at every moment, many times each, also during recovery, and names the crash that a check
+//! finds fault with. What it does can be done by hand: run a workload, remember what was acknowledged and at which
+//! [`SimDisk::moment`], and ask every crash point whether it is there.
 //!
 //! ```
 //! use io_core::{Completions, Driver, Op, OpenOptions, RawOp, Token, Wait, errno};
@@ -119,6 +121,7 @@ mod options;
 mod faults;
 
 mod crash;
+mod explore;
 
 #[allow(unsafe_code)] // the driver contract is `unsafe` to implement
 mod driver;
@@ -156,6 +159,7 @@ pub use counters::Counters;
 pub use crash::CrashPoint;
 pub use disk::SimDisk;
 pub use driver::SimDriver;
+pub use explore::{Acks, CrashFailure, CrashId, Explored, Explorer};
 pub use faults::{Fault, Which};
 pub use options::{DirectRules, FailedSync, SimOptions, Survivors};
 pub use trace::{TraceEvent, TraceWhat};

@@ -17,6 +17,7 @@ mod metrics;
 mod op_box;
 mod owner;
 mod shared;
+mod timer;
 #[allow(unsafe_code)] // buffers inside buffers
 mod together;
 mod watch;
@@ -35,6 +36,7 @@ pub use flow::{Operation, Ticket, Timed, TimedOut};
 pub(crate) use loan::Borrower;
 pub use metrics::{Latency, LatencyBucket, OpMetrics, Via};
 pub use op_box::OpBox;
+pub use timer::Deadline;
 pub(crate) use together::Together;
 
 use crate::{

@@ -4,6 +4,8 @@
 mod fs_kit;
 
 mod adapters;
+mod composites;
+mod crashcheck;
 mod facade_conformance;
 mod files;
 mod fs_config;

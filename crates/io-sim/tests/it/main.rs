@@ -3,10 +3,12 @@
 mod conformance;
 mod crash;
 mod durability;
+mod explore;
 mod faults;
 mod files;
 mod kit;
 mod log;
 mod names;
+mod store;
 mod time;
 mod trace;
