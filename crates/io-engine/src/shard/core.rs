@@ -12,6 +12,7 @@ use super::{
 };
 use crate::{
     Inflight, InflightOptions,
+    death::Note,
     inflight::{Carrier, Finished, sealed::Sealed},
     stats::{InFlightOp, Stats},
 };
@@ -64,6 +65,7 @@ pub(crate) struct Shard {
     admission: Arc<Admission>,
     pub(crate) readiness: Arc<dyn Readiness>,
     pub(crate) watch: Watch,
+    pub(crate) death: Note,
     /// In flight as of the last hold of the lock, for those who do not take it.
     busy: AtomicU32,
     /// Whether sleepers outside have to be told: not where the owner waits inside.
@@ -109,6 +111,7 @@ impl Shard {
         Ok(Shard {
             index,
             readiness: core.readiness(),
+            death: core.death.note.clone(),
             state: Mutex::new(State { core, meter: Meter::new(), armed: false }),
             admission,
             watch: Watch::default(),

@@ -6,6 +6,7 @@ mod fs_kit;
 mod adapters;
 mod composites;
 mod facade_conformance;
+mod failover;
 mod files;
 mod fs_config;
 mod fs_copy;
