@@ -9,6 +9,16 @@ pub mod format;
 #[cfg(feature = "planted")]
 #[doc(hidden)]
 pub mod planted;
+pub mod store;
 
 /// Number of a record: consecutive, the first one of a new log is 1.
 pub type Lsn = u64;
+
+/// A record.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Record {
+    /// Its number.
+    pub lsn: Lsn,
+    /// What is in it.
+    pub data: bytes::Bytes,
+}

@@ -5,6 +5,7 @@ mod fs_kit;
 
 mod adapters;
 mod composites;
+mod crashcheck;
 mod facade_conformance;
 mod failover;
 mod files;
