@@ -259,6 +259,7 @@ impl<S: Carrier> Inflight<S> {
     /// # Errors
     /// As there. The file works unregistered all the same.
     pub fn register_file(&mut self, file: &FileHandle) -> io::Result<()> {
+        self.takes_registrations()?;
         self.driver.register_file(file)
     }
 
@@ -272,6 +273,7 @@ impl<S: Carrier> Inflight<S> {
     /// # Errors
     /// As [`Driver::register_memory`]. The buffers work unregistered all the same.
     pub fn register_arena(&mut self, arena: &crate::Arena) -> io::Result<()> {
+        self.takes_registrations()?;
         let (base, len) = arena.lend();
         // SAFETY: `lend` keeps the arena's memory for the life of the process.
         unsafe { self.driver.register_memory(base, len) }
@@ -285,6 +287,7 @@ impl<S: Carrier> Inflight<S> {
     /// # Safety
     /// As there.
     pub(crate) unsafe fn register_memory(&mut self, base: std::ptr::NonNull<u8>, len: usize) -> io::Result<()> {
+        self.takes_registrations()?;
         // SAFETY: passed on.
         unsafe { self.driver.register_memory(base, len) }
     }

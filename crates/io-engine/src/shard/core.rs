@@ -14,6 +14,7 @@ use super::{
 };
 use crate::{
     Inflight, InflightOptions,
+    death::Note,
     inflight::{Carrier, Finished, sealed::Sealed},
     inode::Inode,
     stats::{InFlightOp, Stats},
@@ -71,6 +72,7 @@ pub(crate) struct Shard {
     admission: Arc<Admission>,
     pub(crate) readiness: Arc<dyn Readiness>,
     pub(crate) watch: Watch,
+    pub(crate) death: Note,
     /// In flight as of the last hold of the lock, for those who do not take it.
     busy: AtomicU32,
     /// Whether sleepers outside have to be told: not where the owner waits inside.
@@ -129,6 +131,7 @@ impl Shard {
         Ok(Shard {
             index,
             readiness: core.readiness(),
+            death: core.death.note.clone(),
             state: Mutex::new(State { core, meter: Meter::new(), armed: false, resting: Vec::new() }),
             admission,
             watch: Watch::default(),

@@ -40,7 +40,7 @@ pub use timer::Deadline;
 pub(crate) use together::Together;
 
 use crate::{
-    Arena, InFlightOp, InflightOptions, Stats,
+    Arena, Died, InFlightOp, InflightOptions, Stats,
     inode::{Inode, Sharing, SyncKind},
     shard::{
         admission::{Admission, Queued, Weight},
@@ -214,7 +214,12 @@ impl Shards {
         self.operation(Op::write(file, buf, offset), flow::transfer_of)
     }
 
-    /// The driver of the shards.
+    /// What the drivers that died have left, by shard; `None`: that one's lives.
+    pub fn deaths(&self) -> Vec<Option<Died>> {
+        self.0.shards.iter().map(|shard| shard.death.get().copied()).collect()
+    }
+
+    /// The driver of the shards, as it was given; of those that died since, see [`Shards::deaths`].
     pub fn driver_name(&self) -> DriverName {
         self.0.driver
     }
