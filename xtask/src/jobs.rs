@@ -5,7 +5,9 @@
 //! come first, so that a slip is told early.
 
 use crate::runner::{Ctx, Outcome};
-use crate::{asan, bindgen, checks, consumers, features, filesystems, link, loom, machine, soak, storm, test, tidy};
+use crate::{
+    asan, bindgen, checks, consumers, crashcheck, features, filesystems, link, loom, machine, soak, storm, test, tidy,
+};
 use anyhow::Result;
 use serde::Serialize;
 
@@ -208,6 +210,16 @@ pub(crate) static JOBS: &[Job] = &[
         run: storm::job,
     },
     Job {
+        name: "crashcheck",
+        tier: Tier::Ci,
+        what: "two hundred thousand power cuts on the simulator, each with several outcomes, on the release build",
+        drivers: &["sim"],
+        features: FeatureSets::Default,
+        platforms: LINUX,
+        minutes_max: 20,
+        run: crashcheck::job,
+    },
+    Job {
         name: "asan",
         tier: Tier::Ci,
         what: "the tests of drivers, engine and facade under AddressSanitizer",
@@ -226,6 +238,16 @@ pub(crate) static JOBS: &[Job] = &[
         platforms: LINUX,
         minutes_max: 180,
         run: soak::job,
+    },
+    Job {
+        name: "crashes-long",
+        tier: Tier::Full,
+        what: "a million power cuts on the simulator",
+        drivers: &["sim"],
+        features: FeatureSets::Default,
+        platforms: LINUX,
+        minutes_max: 60,
+        run: crashcheck::long,
     },
     Job {
         name: "storm-long",

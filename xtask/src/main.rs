@@ -15,6 +15,7 @@ mod bindgen;
 mod checks;
 mod ci;
 mod consumers;
+mod crashcheck;
 mod exec;
 mod features;
 mod filesystems;
@@ -60,6 +61,8 @@ enum Command {
     Matrix(matrix::Args),
     /// Regenerates the vendored bindings of linux/aio_abi.h
     Bindgen(bindgen::Args),
+    /// Cuts the power at every moment of what our crates promise, on the simulator
+    Crashcheck(crashcheck::Args),
     /// Runs the criterion benches
     Bench(bench::Args),
 }
@@ -73,6 +76,7 @@ fn main() -> ExitCode {
         Command::Probe(args) => probe::run(&args),
         Command::Matrix(args) => matrix::run(&args),
         Command::Bindgen(args) => bindgen::run(&args),
+        Command::Crashcheck(args) => crashcheck::run(&args),
         Command::Bench(args) => bench::run(&args),
     };
     match done {

@@ -56,7 +56,7 @@ impl Ctx {
     pub(crate) fn for_tests(&self, cmd: Cmd, dirs: Option<&[PathBuf]>) -> Result<Cmd> {
         let dirs =
             std::env::join_paths(dirs.unwrap_or(&self.dirs)).context("a test directory has a colon in its name")?;
-        Ok(["IOFS_TEST_MACHINE", "IOFS_SOAK", "IOFS_STORM", "IOFS_DRIVER"]
+        Ok(SWITCHES
             .iter()
             .fold(cmd, |cmd, key| cmd.unset(key))
             .env("TMPDIR", &self.tmp)
@@ -64,6 +64,17 @@ impl Ctx {
             .env("IOFS_TEST_DIRS", dirs))
     }
 }
+
+/// Variables that switch the meaning of tests.
+const SWITCHES: &[&str] = &[
+    "IOFS_TEST_MACHINE",
+    "IOFS_SOAK",
+    "IOFS_STORM",
+    "IOFS_DRIVER",
+    "IOFS_CRASH_POINTS",
+    "IOFS_CRASH_SEED",
+    "IOFS_CRASH_ONLY",
+];
 
 /// What one run was asked for.
 #[derive(Debug)]

@@ -43,6 +43,7 @@ mod shard;
 
 pub use append::{NoPlace, Place, append_by_kernel, inode_state, learn_append_size};
 pub use arena::{Arena, ArenaBuf};
+pub use death::Died;
 pub use doubt::InDoubt;
 pub use event_loop::{
     AIO, AIOClient, AIOEventListener, AIOEventLoop, AIOKey, AIOKind, AIOMessage, AIOStats, AnySubmission, IOQueue,
@@ -54,8 +55,8 @@ pub use io_core as core;
 pub use pool::{Acquire, BufferPool, ClassStats, PoolBuf, PoolOptions, PoolStats, SizeClass, WhenExhausted};
 pub use select::{DriverOptions, Selected, select};
 pub use shard::{
-    Answer, Latency, LatencyBucket, OpBox, OpMetrics, Operation, ShardOptions, Shards, Sleep, SubmitFrom, Ticket, Timed,
-    TimedOut, Via,
+    Answer, Deadline, Latency, LatencyBucket, OpBox, OpMetrics, Operation, ShardOptions, Shards, SubmitFrom, Ticket,
+    Timed, TimedOut, Via,
 };
 pub use stats::{InFlightOp, Stats, Where};
 

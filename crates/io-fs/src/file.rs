@@ -13,9 +13,11 @@ mod traits;
 mod transfer;
 mod untorn;
 
+pub use append::AppendSteps;
 pub(crate) use append_lock::opened_for_append;
 pub use close::CloseFailed;
 pub use direct::{DioGeometry, DioSource};
+pub use durable::DurableSteps;
 pub use errors::{AppendFailed, ShortWrite};
 pub(crate) use planner::Planner;
 pub use planner::{DurabilityRow, DurableRoute};
@@ -65,6 +67,11 @@ impl File {
     pub(crate) async fn opened(fs: &FileSystem, handle: FileHandle) -> File {
         let direct = Direct::of(fs, &handle).await;
         File::assemble(fs, handle, direct, None)
+    }
+
+    /// A file that is known to be buffered.
+    pub(crate) fn plain(fs: &FileSystem, handle: FileHandle) -> File {
+        File::assemble(fs, handle, None, None)
     }
 
     fn assemble(fs: &FileSystem, handle: FileHandle, direct: Option<Direct>, append_lock: Option<AppendLock>) -> File {

@@ -1,6 +1,7 @@
 //! The file system: the one door to files, whatever the driver behind it.
 
 mod copy;
+mod janitor;
 mod names;
 mod open;
 mod replace;
@@ -19,7 +20,7 @@ use std::{
     fmt,
     future::Future,
     io,
-    sync::{Arc, Mutex, OnceLock, atomic::AtomicU64},
+    sync::{Arc, OnceLock, atomic::AtomicU64},
 };
 
 /// A file system as the operating system (or a simulator) has it, reached through one engine. Clones are the same one.
@@ -39,8 +40,8 @@ pub(crate) struct Inner {
     buffers: OnceLock<BufferPool>,
     /// Temporary names given out so far.
     temporaries: AtomicU64,
-    /// Removals of temporary files that nobody waits for.
-    removals: Mutex<Vec<Operation<io::Result<()>>>>,
+    /// Looks after what was given up: removals of temporary files.
+    janitor: Arc<janitor::Janitor>,
 }
 
 impl FileSystem {
@@ -85,7 +86,7 @@ impl FileSystem {
         Ok(FileSystem::over(shards, backend, config))
     }
 
-    /// Which driver runs, and why it is not a better one.
+    /// Which driver runs now, and why it is not a better one; also after the chosen one has died.
     pub fn backend(&self) -> &Backend {
         &self.0.backend
     }
@@ -116,6 +117,7 @@ impl FileSystem {
     }
 
     pub(crate) fn over(shards: Shards, backend: Backend, config: IoConfig) -> FileSystem {
+        let backend = backend.of(&shards);
         #[cfg(feature = "tracing")]
         crate::metrics::announce(&backend);
         FileSystem(Arc::new(Inner {
@@ -125,7 +127,7 @@ impl FileSystem {
             planner: Planner::default(),
             buffers: OnceLock::new(),
             temporaries: AtomicU64::new(0),
-            removals: Mutex::default(),
+            janitor: Arc::default(),
         }))
     }
 

@@ -34,7 +34,7 @@
 //! | being generic over files, or having them as trait objects | [`AsyncFile`], [`AsyncFileSystem`] and their `Dyn` twins |
 //! | a position, and the I/O traits of tokio and of the futures crates | [`Cursor`], [`Chunks`] |
 //! | one thread with a ring of its own | [`LocalFs`] |
-//! | cancelling, time-outs | [`Operation`], [`Timed`] |
+//! | cancelling, time-outs | [`Operation`], [`Timed`]; of calls that are several operations [`Composite`], [`TimedComposite`] |
 //! | buffers that are used again | [`BufferPool`] |
 //! | settings, and the environment | [`IoConfig`] |
 //! | limits of one's own | [`BackpressureController`] |
@@ -86,6 +86,7 @@ mod async_fs;
 mod backend;
 mod backpressure;
 mod buffers;
+mod composite;
 mod config;
 mod file;
 mod fs;
@@ -99,10 +100,11 @@ pub use async_fs::{AsyncFileSystem, DynAsyncFileSystem};
 pub use backend::Backend;
 pub use backpressure::{AcquirePermit, BackpressureController, BackpressurePermit};
 pub use buffers::IoBufferPool;
+pub use composite::{BoxedSteps, Composite, CompositeTimedOut, Steps, TimedComposite};
 pub use config::{ConfigError, IoConfig, IoConfigBuilder};
 pub use file::{
-    AppendFailed, AsyncFile, BoxFuture, CloseFailed, DioGeometry, DioSource, DurabilityRow, DurableRoute, DynAsyncFile,
-    File, RangeBuf, RangeOptions, ShortWrite, TransferOptions,
+    AppendFailed, AppendSteps, AsyncFile, BoxFuture, CloseFailed, DioGeometry, DioSource, DurabilityRow, DurableRoute,
+    DurableSteps, DynAsyncFile, File, RangeBuf, RangeOptions, ShortWrite, TransferOptions,
 };
 pub use fs::{Copied, CopyOptions, CopyWay, FileSystem, Snapshot};
 pub use local::{LocalFile, LocalFs};
@@ -112,8 +114,8 @@ pub use worker::{IoRequest, IoResult, IoWorker};
 pub use io_engine::{Acquire, BufferPool, ClassStats, PoolBuf, PoolOptions, PoolStats, SizeClass, WhenExhausted};
 
 pub use io_engine::{
-    InDoubt, Latency, LatencyBucket, OpMetrics, Operation, ShardOptions, Shards, Sleep, SubmitFrom, Ticket, Timed, TimedOut,
-    Via,
+    Deadline, Died, InDoubt, Latency, LatencyBucket, OpMetrics, Operation, ShardOptions, Shards, SubmitFrom, Ticket,
+    Timed, TimedOut, Via,
 };
 
 pub use io_engine::{

@@ -100,7 +100,7 @@ impl Place {
                 Ok(_) => break,
                 Err(error) if error.kind() != io::ErrorKind::WouldBlock => return Err(failed(error)),
                 Err(_) if shards.now() >= end => return Err(WalError::InUse { pid: holder(&file).await }),
-                Err(_) => shards.sleep(LOCK_PAUSE).await,
+                Err(_) => shards.deadline(LOCK_PAUSE).await,
             }
         }
         // Who has the lock is a kindness to others, and nothing depends on it.

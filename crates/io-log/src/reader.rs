@@ -1,7 +1,7 @@
 //! Reading records in order.
 
 use crate::{
-    Lsn, WalError,
+    Lsn, Record, WalError,
     disk::Place,
     format::{RecordKind, Records},
     host::Seat,
@@ -19,15 +19,6 @@ use std::{
     sync::Arc,
     task::{Context, Poll},
 };
-
-/// One record.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Record {
-    /// Its number.
-    pub lsn: Lsn,
-    /// What is in it: a part of a larger buffer, which stays as long as any part of it is kept.
-    pub data: Bytes,
-}
 
 /// Records in order, each checked; a `Stream`. After an error, and after the end, there is nothing more.
 ///

@@ -1,10 +1,8 @@
 //! Many ranges of a file at once.
 
 use super::{File, transfer_of};
-use io_engine::{
-    Operation,
-    core::{AlignedBuf, BufResult, IoBuf, Slice},
-};
+use crate::composite::{BoxedSteps, Composite, Step, is_cancelled, step};
+use io_engine::core::{AlignedBuf, BufResult, IoBuf, IoBufMut, Op, Slice, errno};
 use std::{
     fmt,
     future::{Future, poll_fn},
@@ -113,10 +111,7 @@ impl fmt::Debug for RangeBuf {
 impl File {
     /// Reads many ranges, each an offset and a length, as one batch; the answers are in the order of the ranges. Neighbours are read by
     /// one transfer ([`RangeOptions::new`]). See [`File::read_ranges_with`].
-    pub fn read_ranges(
-        &self,
-        ranges: &[(u64, usize)],
-    ) -> impl Future<Output = Vec<io::Result<RangeBuf>>> + Send + use<> {
+    pub fn read_ranges(&self, ranges: &[(u64, usize)]) -> Composite<BoxedSteps<Vec<io::Result<RangeBuf>>>> {
         self.read_ranges_with(ranges, RangeOptions::new())
     }
 
@@ -126,13 +121,14 @@ impl File {
     /// On a direct file transfers are widened to what its [geometry](File::dio_geometry) asks for, so any range can be read.
     ///
     /// # Errors
-    /// Each range has its own: where a joined transfer fails, its ranges are read once more one by one.
+    /// Each range has its own: where a joined transfer fails, its ranges are read once more one by one. Cancelled, those that were not
+    /// read in full answer `ECANCELED`.
     pub fn read_ranges_with(
         &self,
         ranges: &[(u64, usize)],
         options: RangeOptions,
-    ) -> impl Future<Output = Vec<io::Result<RangeBuf>>> + Send + use<> {
-        read_all(self.clone(), ranges.to_vec(), options)
+    ) -> Composite<BoxedSteps<Vec<io::Result<RangeBuf>>>> {
+        Composite::new(self.0.fs.shards(), BoxedSteps::new(read_all(self.clone(), ranges.to_vec(), options)))
     }
 
     /// What a transfer that is to bring these bytes has to read.
@@ -216,8 +212,8 @@ fn join(ranges: &[(u64, usize)], options: RangeOptions) -> Vec<Joined> {
 
 /// A transfer under way.
 enum Read {
-    Heap(Operation<BufResult<usize, Slice<Vec<u8>>>>),
-    Aligned(Operation<BufResult<usize, AlignedBuf>>),
+    Heap(Step<BufResult<usize, Slice<Vec<u8>>>>),
+    Aligned(Step<BufResult<usize, AlignedBuf>>),
     Over(io::Result<Block>),
 }
 
@@ -234,35 +230,52 @@ impl Read {
         match file.dio_geometry() {
             Some(geometry) => {
                 let buf = AlignedBuf::with_align(len, geometry.memory.max(512) as usize);
-                Read::Aligned(file.read_at(buf, wide.start))
+                Read::Aligned(step(file.read_at(buf, wide.start)))
             }
             None => {
                 let mut buf = Vec::new();
                 if buf.try_reserve_exact(len).is_err() {
                     return Read::Over(Err(io::ErrorKind::OutOfMemory.into()));
                 }
-                Read::Heap(
-                    file.run(io_engine::core::Op::read(file.handle(), buf.slice(..len), wide.start), transfer_of),
-                )
+                Read::Heap(step(file.run(Op::read(file.handle(), buf.slice(..len), wide.start), transfer_of)))
             }
+        }
+    }
+
+    fn ask(&mut self) {
+        match self {
+            Read::Heap(read) => read.ask(),
+            Read::Aligned(read) => read.ask(),
+            Read::Over(_) => {}
         }
     }
 
     fn poll(&mut self, cx: &mut std::task::Context<'_>) -> Poll<()> {
         let result = match self {
             Read::Over(_) => return Poll::Ready(()),
-            Read::Heap(operation) => match Pin::new(operation).poll(cx) {
+            Read::Heap(read) => match Pin::new(&mut *read).poll(cx) {
                 Poll::Pending => return Poll::Pending,
-                Poll::Ready((result, buf)) => result.map(|_| Block::Heap(buf.into_inner())),
+                Poll::Ready((result, buf)) => {
+                    let whole = buf.capacity();
+                    result.and_then(|n| unless_cut_short(read, n, whole)).map(|()| Block::Heap(buf.into_inner()))
+                }
             },
-            Read::Aligned(operation) => match Pin::new(operation).poll(cx) {
+            Read::Aligned(read) => match Pin::new(&mut *read).poll(cx) {
                 Poll::Pending => return Poll::Pending,
-                Poll::Ready((result, buf)) => result.map(|_| Block::Aligned(buf)),
+                Poll::Ready((result, buf)) => {
+                    let whole = buf.capacity();
+                    result.and_then(|n| unless_cut_short(read, n, whole)).map(|()| Block::Aligned(buf))
+                }
             },
         };
         *self = Read::Over(result);
         Poll::Ready(())
     }
+}
+
+/// A read that was cancelled and came back short may have met the end of the file, or not.
+fn unless_cut_short<T>(read: &Step<T>, n: usize, whole: usize) -> io::Result<()> {
+    if n < whole && read.was_asked() { Err(io::Error::from_raw_os_error(errno::ECANCELED)) } else { Ok(()) }
 }
 
 /// Begins all transfers, then waits for one after the other: each is polled when it begins and when its turn has come.
@@ -273,6 +286,10 @@ async fn read_blocks(file: &File, mut joined: Vec<Joined>) -> impl Iterator<Item
         while begun < reads.len() {
             let _ = reads[begun].poll(cx);
             begun += 1;
+        }
+        if is_cancelled() {
+            // All of them, and not only the one whose turn it is to be waited for.
+            reads[first..].iter_mut().for_each(Read::ask);
         }
         while first < reads.len() {
             if reads[first].poll(cx).is_pending() {

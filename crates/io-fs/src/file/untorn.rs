@@ -1,8 +1,9 @@
 //! Writes that are never torn.
 
 use super::{File, direct::address, written_of};
+use crate::composite::{BoxedSteps, Composite, step};
 use io_engine::core::{BufResult, IoBuf, Metadata, Op, RwFlags};
-use std::{future::Future, io};
+use std::io;
 
 impl File {
     /// Writes the buffer's bytes at `offset` so that after a crash there is all of the old content or all of the new (`RWF_ATOMIC`,
@@ -12,12 +13,8 @@ impl File {
     /// `Unsupported`, saying why, if the file is buffered, its file system promises no such thing (`STATX_WRITE_ATOMIC`), or does not for
     /// this length and offset: the length has to be a power of two within the limits, the offset a multiple of it. Else as
     /// [`File::write_at`]. On an error nothing is written, or, by `EIO`, all or nothing.
-    pub fn write_atomic_at<B: IoBuf>(
-        &self,
-        buf: B,
-        offset: u64,
-    ) -> impl Future<Output = BufResult<usize, B>> + Send + use<B> {
-        write_atomic(self.clone(), buf, offset)
+    pub fn write_atomic_at<B: IoBuf>(&self, buf: B, offset: u64) -> Composite<BoxedSteps<BufResult<usize, B>>> {
+        Composite::new(self.0.fs.shards(), BoxedSteps::new(write_atomic(self.clone(), buf, offset)))
     }
 }
 
@@ -25,7 +22,7 @@ async fn write_atomic<B: IoBuf>(file: File, buf: B, offset: u64) -> BufResult<us
     let len = buf.len() as u64;
     let asked = match file.is_direct() {
         false => Err(unsupported("the file is buffered, and untorn writes go past the page cache".to_owned())),
-        true => file.metadata().await,
+        true => step(file.metadata()).await,
     };
     if let Err(error) = asked.and_then(|metadata| fits(&metadata, len, offset)) {
         return (Err(error), buf);
@@ -33,7 +30,7 @@ async fn write_atomic<B: IoBuf>(file: File, buf: B, offset: u64) -> BufResult<us
     let piece = (address(&buf), len);
     let checked = file.check_pieces([piece].into_iter(), offset, true);
     let op = Op::write(&file.0.handle, buf, offset).with_flags(RwFlags::ATOMIC);
-    let (result, buf) = file.run_checked(checked, op, written_of).await;
+    let (result, buf) = step(file.run_checked(checked, op, written_of)).await;
     let result = result.and_then(|n| if n as u64 == len { Ok(n) } else { Err(super::errors::cut_short(n as u64)) });
     (result, buf)
 }

@@ -1,6 +1,7 @@
 //! Files copied by the shortest way there is.
 
 use super::{FileSystem, nothing_of, replace::regular, temporary::Temporary};
+use crate::composite::{BoxedSteps, Composite, step};
 use io_engine::{
     Answer,
     core::{AlignedBuf, FileHandle, Metadata, Op, OpenOptions, RenameMode, errno},
@@ -59,8 +60,8 @@ impl FileSystem {
     ///
     /// # Errors
     /// As [`FileSystem::copy_with`].
-    pub async fn copy(&self, from: impl AsRef<Path>, to: impl AsRef<Path>) -> io::Result<Copied> {
-        self.copy_with(from, to, CopyOptions::new()).await
+    pub fn copy(&self, from: impl AsRef<Path>, to: impl AsRef<Path>) -> Composite<BoxedSteps<io::Result<Copied>>> {
+        self.copy_with(from, to, CopyOptions::new())
     }
 
     /// Copies content and permission bits (without set-user-ID and set-group-ID) of a regular file, by reflink where the file system
@@ -74,16 +75,20 @@ impl FileSystem {
     /// `InvalidInput` if both names are of one file, or the source is no regular file; `IsADirectory`. `Unsupported` if nothing is to
     /// be overwritten and the file system cannot promise that (no `RENAME_NOREPLACE`: NFS, FreeBSD). Else those of the system calls on
     /// the way. Each of them leaves both names as they were; of failed syncs, see [`FileSystem::replace`].
-    pub async fn copy_with(
+    pub fn copy_with(
         &self,
         from: impl AsRef<Path>,
         to: impl AsRef<Path>,
         options: CopyOptions,
-    ) -> io::Result<Copied> {
-        let (from, to) = (from.as_ref(), to.as_ref());
+    ) -> Composite<BoxedSteps<io::Result<Copied>>> {
+        let (fs, from, to) = (self.clone(), from.as_ref().to_path_buf(), to.as_ref().to_path_buf());
+        Composite::new(self.shards(), BoxedSteps::new(async move { fs.copying(&from, &to, options).await }))
+    }
+
+    async fn copying(&self, from: &Path, to: &Path, options: CopyOptions) -> io::Result<Copied> {
         regular(&self.metadata(from).await?, from)?;
         let source = self.open_handle(from, OpenOptions::READ.into()).await?;
-        let model = self.run(Op::stat(&source), super::metadata_of).await?;
+        let model = step(self.run(Op::stat(&source), super::metadata_of)).await?;
         regular(&model, from)?;
         if !options.overwrite && self.symlink_metadata(to).await.is_ok() {
             return Err(io::Error::new(io::ErrorKind::AlreadyExists, format!("{} is there already", to.display())));
@@ -123,9 +128,9 @@ impl FileSystem {
     async fn copy_content(&self, source: &FileHandle, target: &FileHandle, size: u64) -> io::Result<Copied> {
         // A file that says to be empty may have content all the same (/proc), and a clone of it would not.
         if size > 0 {
-            match self.run(Op::clone_range(source, 0, target, 0, 0), nothing_of).await {
+            match step(self.run(Op::clone_range(source, 0, target, 0, 0), nothing_of)).await {
                 Ok(()) => {
-                    let metadata = self.run(Op::stat(target), super::metadata_of).await?;
+                    let metadata = step(self.run(Op::stat(target), super::metadata_of)).await?;
                     return Ok(Copied { bytes: metadata.size, way: CopyWay::Reflink });
                 }
                 Err(error) if has_no_such_way(&error) => {}
@@ -134,7 +139,7 @@ impl FileSystem {
         }
         let mut bytes = 0;
         loop {
-            match self.run(Op::copy_range(source, bytes, target, bytes, RANGE), moved).await {
+            match step(self.run(Op::copy_range(source, bytes, target, bytes, RANGE), moved)).await {
                 Ok(0) => return Ok(Copied { bytes, way: CopyWay::Range }),
                 Ok(n) => bytes += n as u64,
                 Err(error) if has_no_such_way(&error) => break,
@@ -149,12 +154,12 @@ impl FileSystem {
     async fn carry(&self, source: &FileHandle, target: &FileHandle, mut at: u64) -> io::Result<u64> {
         let mut buf = AlignedBuf::zeroed(PIECE);
         loop {
-            let (read, back) = self.run(Op::read(source, buf, at), piece).await;
+            let (read, back) = step(self.run(Op::read(source, buf, at), piece)).await;
             let read = read?;
             if read == 0 {
                 return Ok(at);
             }
-            let (written, back) = self.run(Op::write(target, back, at), piece).await;
+            let (written, back) = step(self.run(Op::write(target, back, at), piece)).await;
             if written? != read {
                 return Err(io::ErrorKind::WriteZero.into());
             }

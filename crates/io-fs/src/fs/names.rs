@@ -1,6 +1,7 @@
 //! Names: what is in the directories.
 
 use super::{FileSystem, metadata_of, nothing_of, output_of, unexpected};
+use crate::composite::step;
 use io_engine::{
     Answer,
     core::{AccessMode, DirEntry, FileKind, Metadata, Op, Output, RenameMode, StatFs},
@@ -103,7 +104,7 @@ impl FileSystem {
     /// # Errors
     /// Those of stat(2).
     pub async fn metadata(&self, path: impl AsRef<Path>) -> io::Result<Metadata> {
-        self.run(Op::stat_path(path, true)?, metadata_of).await
+        step(self.run(Op::stat_path(path, true)?, metadata_of)).await
     }
 
     /// What the system knows of a path; of a link, if it is one.
@@ -111,7 +112,7 @@ impl FileSystem {
     /// # Errors
     /// Those of lstat(2).
     pub async fn symlink_metadata(&self, path: impl AsRef<Path>) -> io::Result<Metadata> {
-        self.run(Op::stat_path(path, false)?, metadata_of).await
+        step(self.run(Op::stat_path(path, false)?, metadata_of)).await
     }
 
     /// Makes the entries of a directory durable: what was made, renamed or removed in it. A new directory's own name is an entry of the
@@ -137,7 +138,7 @@ impl FileSystem {
     /// # Errors
     /// Those of realpath(3); all of the path has to exist.
     pub async fn canonicalize(&self, path: impl AsRef<Path>) -> io::Result<PathBuf> {
-        self.run(Op::real_path(path)?, path_of).await
+        step(self.run(Op::real_path(path)?, path_of)).await
     }
 
     /// Sets the permission bits of a path; a link is followed. On Windows a mode without any right to write makes the file read-only,
@@ -146,7 +147,7 @@ impl FileSystem {
     /// # Errors
     /// Those of chmod(2).
     pub async fn set_permissions(&self, path: impl AsRef<Path>, mode: u32) -> io::Result<()> {
-        self.run(Op::set_permissions(path, mode)?, nothing_of).await
+        step(self.run(Op::set_permissions(path, mode)?, nothing_of)).await
     }
 
     /// The file system that a path is on: its kind and its space.

@@ -1,9 +1,9 @@
 //! Opening files.
 
 use super::{FileSystem, output_of, unexpected};
-use crate::{File, FileOptions, file::opened_for_append};
+use crate::{File, FileOptions, composite::step, file::opened_for_append};
 use io_engine::{
-    Answer,
+    Answer, Operation,
     core::{FileHandle, Op, OpenOptions, Output, errno},
 };
 use std::{io, path::Path};
@@ -87,7 +87,14 @@ impl FileSystem {
     }
 
     async fn open_plainly(&self, path: &Path, options: OpenOptions) -> io::Result<FileHandle> {
-        self.run(Op::open(path, options)?, file_of).await
+        step(self.open_op(path, options)?).await
+    }
+}
+
+impl FileSystem {
+    /// One open(2), without anything else.
+    pub(super) fn open_op(&self, path: &Path, options: OpenOptions) -> io::Result<Operation<io::Result<FileHandle>>> {
+        Ok(self.run(Op::open(path, options)?, file_of))
     }
 }
 

@@ -1,6 +1,7 @@
 //! A file's whole content, replaced as one step.
 
 use super::{FileSystem, temporary::Temporary};
+use crate::composite::{BoxedSteps, Composite};
 use io_engine::core::{BufResult, FileKind, IoBuf, Metadata, RenameMode};
 use std::{
     io,
@@ -27,8 +28,11 @@ impl FileSystem {
     /// directory. The new file has the old one's permission bits and belongs to who replaced it; where its group therefore is another
     /// one, the group has no more rights than everybody. Attributes and access control lists are not copied.
     ///
-    /// A crash may leave the temporary file behind, and so may dropping the future; it is in nobody's way. Of several replacements at
-    /// the same time the last one stays.
+    /// A crash may leave the temporary file behind; it is in nobody's way. Of several replacements at the same time the last one stays.
+    ///
+    /// Dropped or cancelled before it renames, it leaves the old file, and the temporary one is removed; a cancel that comes later is
+    /// worth nothing. Dropped while it renames or later, it leaves either content, whole; that of the new one's name is then not
+    /// known to be durable.
     ///
     /// # Errors
     /// Those of the system calls on the way: the old file is untouched and the temporary one removed. With one exception, of which the
@@ -45,8 +49,13 @@ impl FileSystem {
     /// assert_eq!(std::fs::read(&path)?, b"depth = 32");
     /// # Ok::<(), Box<dyn std::error::Error>>(())
     /// ```
-    pub async fn replace<B: IoBuf>(&self, path: impl AsRef<Path>, bytes: B) -> BufResult<(), B> {
-        let (place, temporary) = match self.begin_replacement(path.as_ref()).await {
+    pub fn replace<B: IoBuf>(&self, path: impl AsRef<Path>, bytes: B) -> Composite<BoxedSteps<BufResult<(), B>>> {
+        let (fs, path) = (self.clone(), path.as_ref().to_path_buf());
+        Composite::new(self.shards(), BoxedSteps::new(async move { fs.replacing(&path, bytes).await }))
+    }
+
+    async fn replacing<B: IoBuf>(&self, path: &Path, bytes: B) -> BufResult<(), B> {
+        let (place, temporary) = match self.begin_replacement(path).await {
             Ok(begun) => begun,
             Err(error) => return (Err(error), bytes),
         };

@@ -1,19 +1,16 @@
 //! A file that is not to be seen before it is whole: made under a name of its own, renamed when its content is durable.
 
 use super::{FileSystem, nothing_of};
-use crate::{File, FileOptions};
-use io_engine::{
-    Operation,
-    core::{BufResult, DriverName, IoBuf, Metadata, Op, RenameMode},
+use crate::{
+    File,
+    composite::{Step, is_cancelled, step},
 };
+use io_engine::core::{BufResult, DriverName, FileHandle, IoBuf, Metadata, Op, OpenOptions, RenameMode, errno};
 use std::{
-    future::Future,
     hash::{BuildHasher, RandomState},
     io,
     path::{Path, PathBuf},
-    pin::Pin,
-    sync::{PoisonError, atomic::Ordering},
-    task::{Context, Waker},
+    sync::atomic::Ordering,
 };
 
 /// How many names are tried. They are random, so that the second one is already unlikely.
@@ -30,13 +27,16 @@ pub(super) struct Temporary {
 impl Temporary {
     /// Makes an empty file in a directory, of a name that nobody has: what a crash leaves behind is in nobody's way.
     pub(super) async fn make(fs: &FileSystem, dir: &Path, mode: u32) -> io::Result<Temporary> {
-        let options = FileOptions::new().read(true).write(true).create_new(true).mode(mode);
-        look_after(fs, None);
+        let options = OpenOptions { create_new: true, mode, ..OpenOptions::READ_WRITE };
+        fs.0.janitor.look();
         let mut left = NAMES_MAX;
         loop {
             let path = dir.join(name(fs));
-            match fs.open_with(&path, options).await {
-                Ok(file) => return Ok(Temporary { file, path, is_there: true }),
+            match (Opening { fs, path: &path, open: None }).open(options).await {
+                Ok(handle) => {
+                    let file = File::plain(fs, handle);
+                    return Ok(Temporary { file, path, is_there: true });
+                }
                 Err(error) if error.kind() == io::ErrorKind::AlreadyExists && left > 0 => left -= 1,
                 Err(error) => return Err(error),
             }
@@ -53,7 +53,7 @@ impl Temporary {
         if len == 0 {
             return (Ok(()), bytes);
         }
-        let (written, bytes) = self.file.write_at(bytes, 0).await;
+        let (written, bytes) = step(self.file.write_at(bytes, 0)).await;
         let whole = written.and_then(|n| if n == len { Ok(()) } else { Err(io::ErrorKind::WriteZero.into()) });
         (whole, bytes)
     }
@@ -61,7 +61,7 @@ impl Temporary {
     /// Gives the file the permissions of the one that it stands for, as far as they mean the same for its own owner and group. After
     /// the content, because writing takes some of them away.
     pub(super) async fn permit_as(&self, model: &Metadata) -> io::Result<()> {
-        let own = self.file.metadata().await?;
+        let own = step(self.file.metadata()).await?;
         let bits = permissions(model, &own);
         if own.mode & 0o7777 == bits || !(cfg!(unix) || model.mode != 0) {
             return Ok(());
@@ -85,7 +85,11 @@ impl Temporary {
     }
 
     async fn sync_and_rename(&self, fs: &FileSystem, to: &Path, mode: RenameMode) -> io::Result<()> {
-        self.file.sync_all().await?;
+        step(self.file.sync_all()).await?;
+        // From here on a wish to end is worth nothing: what is renamed has to be made durable.
+        if is_cancelled() {
+            return Err(io::Error::from_raw_os_error(errno::ECANCELED));
+        }
         fs.rename_with(&self.path, to, mode).await
     }
 
@@ -104,20 +108,46 @@ impl Drop for Temporary {
         if !self.is_there {
             return;
         }
-        let fs = self.file.file_system();
-        if let Ok(op) = Op::unlink(&self.path) {
-            look_after(fs, Some(fs.run(op, nothing_of)));
-        }
+        unlink_later(self.file.file_system(), &self.path);
     }
 }
 
-/// Looks at the removals that nobody waits for, and at a new one; keeps those that are not over.
-fn look_after(fs: &FileSystem, new: Option<Operation<io::Result<()>>>) {
-    let lock = || fs.0.removals.lock().unwrap_or_else(PoisonError::into_inner);
-    let mut removals = std::mem::take(&mut *lock());
-    removals.extend(new);
-    removals.retain_mut(|removal| Pin::new(removal).poll(&mut Context::from_waker(Waker::noop())).is_pending());
-    lock().append(&mut removals);
+/// A temporary file that is being made. Given up in the middle it may come into being all the same, and is removed then.
+struct Opening<'a> {
+    fs: &'a FileSystem,
+    path: &'a Path,
+    open: Option<Step<io::Result<FileHandle>>>,
+}
+
+impl Opening<'_> {
+    async fn open(mut self, options: OpenOptions) -> io::Result<FileHandle> {
+        let open = self.open.insert(step(self.fs.open_op(self.path, options)?));
+        let answer = open.await;
+        self.open = None;
+        answer
+    }
+}
+
+impl Drop for Opening<'_> {
+    fn drop(&mut self) {
+        let Some(mut open) = self.open.take() else { return };
+        let Ok(unlink) = Op::unlink(self.path) else { return };
+        // What waits for its turn need not begin.
+        open.ask();
+        let unlink = self.fs.run(unlink, nothing_of);
+        self.fs.0.janitor.add(Box::pin(async move {
+            if open.await.is_ok() {
+                let _ = unlink.await;
+            }
+        }));
+    }
+}
+
+fn unlink_later(fs: &FileSystem, path: &Path) {
+    if let Ok(op) = Op::unlink(path) {
+        let unlink = fs.run(op, nothing_of);
+        fs.0.janitor.add(Box::pin(async move { drop(unlink.await) }));
+    }
 }
 
 /// The permission bits of `model` for a file of this owner and group. Bits that would give somebody else what the model did not give

@@ -4,7 +4,10 @@
 mod fs_kit;
 
 mod adapters;
+mod composites;
+mod crashcheck;
 mod facade_conformance;
+mod failover;
 mod files;
 mod fs_config;
 mod fs_copy;

@@ -8,7 +8,7 @@ use crate::{
     host::lock,
 };
 use bytes::Bytes;
-use io_fs::{AlignedBuf, File, Sleep};
+use io_fs::{AlignedBuf, Deadline, File};
 use std::{
     collections::VecDeque,
     future::{Future, poll_fn},
@@ -72,7 +72,7 @@ impl Shared {
         self: &Arc<Shared>,
         cx: &mut Context<'_>,
         flights: &mut VecDeque<Flight>,
-        delay: &mut Option<Sleep>,
+        delay: &mut Option<Deadline>,
     ) -> Poll<()> {
         let depth = if self.config.sync == Sync::Each { self.config.depth } else { 1 };
         self.commit.set_idle(false);
@@ -96,7 +96,7 @@ impl Shared {
                 return Poll::Pending;
             }
             let waited = match delay {
-                Some(sleep) => pin!(sleep).poll(cx).is_ready(),
+                Some(time) => pin!(time).poll(cx).is_ready(),
                 None => self.config.max_delay.is_none(),
             };
             match self.plan(flights.is_empty(), waited) {
@@ -115,7 +115,7 @@ impl Shared {
                     if delay.is_some() {
                         return Poll::Pending;
                     }
-                    *delay = self.config.max_delay.map(|time| self.place.fs.shards().sleep(time));
+                    *delay = self.config.max_delay.map(|time| self.place.fs.shards().deadline(time));
                 }
                 Plan::Over if flights.is_empty() => return Poll::Ready(()),
                 Plan::Over | Plan::Nothing => return Poll::Pending,

@@ -40,7 +40,6 @@ fn all_ways_of_syncing_direct_and_buffered() {
             for direct in [false, true] {
                 let dir = dir.join(format!("{sync:?}{direct}"));
                 let config = with(|config| (config.sync, config.direct, config.block_size) = (sync, direct, 4096));
-                let config = io_log::WalConfig { ..config };
                 fs.block_on(async {
                     let wal = Wal::open(fs, &dir, config.clone()).await.unwrap();
                     let appends = (1..=100).map(|lsn| wal.append(record(lsn)));
@@ -182,7 +181,7 @@ fn a_tail_follows_and_ends_with_the_log() {
                 }
                 wal.clone().close().await.unwrap();
             };
-            let (all, ()) = futures_util::join!(follow, write);
+            let (all, ()) = futures_util::future::join(follow, write).await;
             assert_eq!(all.len(), 400);
             assert_consecutive(&all, 1);
             let mut stream = wal.reader(390);
@@ -276,7 +275,7 @@ fn a_reader_beside_a_writer_sees_a_beginning() {
                     }
                 }
             };
-            futures_util::join!(write, read);
+            futures_util::future::join(write, read).await;
         });
     });
 }
@@ -366,10 +365,10 @@ fn a_delay_lets_more_records_into_a_group() {
         let wal = Wal::open(&fs, DIR, config).await.unwrap();
         let (begun, before) = (fs.shards().now(), disk.counters().accepted);
         let late = async {
-            fs.shards().sleep(std::time::Duration::from_millis(2)).await;
+            fs.shards().deadline(std::time::Duration::from_millis(2)).await;
             wal.append(vec![2; 10]).await.unwrap();
         };
-        let (first, ()) = futures_util::join!(wal.append(vec![1; 10]), late);
+        let (first, ()) = futures_util::future::join(wal.append(vec![1; 10]), late).await;
         first.unwrap();
         assert!(fs.shards().now() - begun >= std::time::Duration::from_millis(5));
         assert!(disk.counters().accepted - before <= 2, "one durable write for both");

@@ -6,6 +6,7 @@
 //! something of this crate is locked.
 
 mod acks;
+mod by_name;
 mod id;
 mod judge;
 mod report;
@@ -27,7 +28,8 @@ use std::{fmt, num::NonZero, sync::Arc, thread};
 /// chance decides, sector by sector and name by name. The check runs on each, is cut itself at some moment, and runs again on
 /// what that leaves. All of it is drawn from the seed.
 ///
-/// What fails has a [`CrashId`], by which [`Explorer::reproduce`] does exactly that once more.
+/// What fails has a [`CrashId`], by which [`Explorer::reproduce`] does exactly that once more. In tests, [`Explorer::test`] lets the
+/// environment say how much is explored, and which crash to do again.
 ///
 /// ```
 /// use io_core::{Completions, Driver, Op, OpenOptions, RawOp, Token, Wait};

@@ -17,7 +17,9 @@ async fn reap(watcher: Watcher, fd: OwnedFd) -> io::Result<()> {
     let fd = Async::new_nonblocking(fd)?;
     while !watcher.is_over() {
         fd.readable().await?;
-        watcher.turn_of_reactor();
+        while watcher.turn_of_reactor() {
+            smol::future::yield_now().await;
+        }
     }
     Ok(())
 }

@@ -1,4 +1,4 @@
-//! Waiting for a time, on the engine's clock.
+//! A time to wait for, in the engine's own time.
 
 use super::{Shards, deadlines::Key};
 use std::{
@@ -9,45 +9,41 @@ use std::{
     time::Duration,
 };
 
-/// Waits until a time of the engine's clock, which is virtual on the simulator. Made by [`Shards::sleep`].
-#[must_use = "nobody sleeps before it is polled"]
-pub struct Sleep {
+/// A future that is over at a time of the engine's clock: real time, or the simulator's.
+#[must_use = "time passes for who waits"]
+pub struct Deadline {
     shards: Shards,
     at: Duration,
     key: Option<Key>,
 }
 
 impl Shards {
-    /// Sleeps for so long, counted from here on. It needs no runtime; what deadlines of operations cost, it costs.
-    pub fn sleep(&self, time: Duration) -> Sleep {
-        Sleep { shards: self.clone(), at: self.now().saturating_add(time), key: None }
+    /// Waits so long, counted from here on.
+    pub fn deadline(&self, at_most: Duration) -> Deadline {
+        Deadline { shards: self.clone(), at: self.now().saturating_add(at_most), key: None }
     }
 }
 
-impl Future for Sleep {
+impl Future for Deadline {
     type Output = ();
 
     fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<()> {
         let this = &mut *self;
-        let shards = this.shards.clone();
-        let deadlines = shards.deadlines();
+        let deadlines = this.shards.deadlines();
         let left = this.at.saturating_sub(deadlines.now());
         if left.is_zero() {
-            if let Some(key) = this.key.take() {
-                deadlines.clear(key);
-            }
             return Poll::Ready(());
         }
         match this.key {
             Some(key) => deadlines.replace(key, cx.waker()),
             None => this.key = Some(deadlines.set(this.at, cx.waker().clone())),
         }
-        shards.help_until(left, cx);
+        this.shards.help_until(left, cx);
         Poll::Pending
     }
 }
 
-impl Drop for Sleep {
+impl Drop for Deadline {
     fn drop(&mut self) {
         if let Some(key) = self.key.take() {
             self.shards.deadlines().clear(key);
@@ -55,8 +51,8 @@ impl Drop for Sleep {
     }
 }
 
-impl fmt::Debug for Sleep {
+impl fmt::Debug for Deadline {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "Sleep(until {:?})", self.at)
+        write!(f, "Deadline({:?})", self.at)
     }
 }

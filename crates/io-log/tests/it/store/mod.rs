@@ -1,0 +1,7 @@
+//! Sealed segments, read.
+
+mod damage;
+mod indexes;
+pub(crate) mod kit;
+mod life;
+mod reading;
