@@ -123,7 +123,8 @@ mod tests {
     #[test]
     fn the_defaults_are_good_and_nonsense_is_named() {
         assert_eq!(WalConfig::default().validate(), Ok(()));
-        let wrong: [(&str, fn(&mut WalConfig)); 8] = [
+        type Spoil = fn(&mut WalConfig);
+        let wrong: [(&str, Spoil); 8] = [
             ("block_size", |config| config.block_size = 1024),
             ("segment_size", |config| config.segment_size = 4096),
             ("segment_size", |config| config.segment_size = 4 << 30),

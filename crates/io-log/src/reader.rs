@@ -27,10 +27,13 @@ use std::{
 #[must_use = "nothing is read before it is polled"]
 pub struct Reader(Stage);
 
+/// The records of a group, or the end.
+type Group = Result<Option<VecDeque<Record>>, WalError>;
+
 enum Stage {
     /// Records of a group.
     Records(VecDeque<Record>, Source),
-    Reading(Pin<Box<dyn Future<Output = (Source, Result<Option<VecDeque<Record>>, WalError>)> + Send>>),
+    Reading(Pin<Box<dyn Future<Output = (Source, Group)> + Send>>),
     Over,
 }
 
@@ -53,6 +56,8 @@ struct OfLog {
 struct OfFiles {
     place: Place,
     next: Lsn,
+    /// From the first record that is there, whichever it is.
+    all: bool,
     survey: Option<Survey>,
     started: bool,
     again: bool,
@@ -69,7 +74,7 @@ impl Reader {
 
     pub(crate) fn of_files(place: Place, from: Lsn) -> Reader {
         let next = from.max(1);
-        let files = OfFiles { place, next, survey: None, started: false, again: false };
+        let files = OfFiles { place, next, all: from == 0, survey: None, started: false, again: false };
         Reader(Stage::Records(VecDeque::new(), Source::Files(Box::new(files))))
     }
 
@@ -116,7 +121,7 @@ impl Stream for Reader {
 
 impl Source {
     /// The records of the next group, as far as they are wanted; none of them may be.
-    async fn group(mut self) -> (Source, Result<Option<VecDeque<Record>>, WalError>) {
+    async fn group(mut self) -> (Source, Group) {
         let group = match &mut self {
             Source::Log(log) => log.group().await,
             Source::Files(files) => files.group().await,
@@ -126,7 +131,7 @@ impl Source {
 }
 
 impl OfLog {
-    async fn group(&mut self) -> Result<Option<VecDeque<Record>>, WalError> {
+    async fn group(&mut self) -> Group {
         let mut sitting = Sitting { shared: self.shared.clone(), seat: Seat::default() };
         let readable = poll_fn(|cx| self.readable(&mut sitting, cx)).await?;
         let Some((kept, end)) = readable else { return Ok(None) };
@@ -197,7 +202,7 @@ impl OfLog {
 }
 
 impl OfFiles {
-    async fn group(&mut self) -> Result<Option<VecDeque<Record>>, WalError> {
+    async fn group(&mut self) -> Group {
         if self.survey.is_none() {
             self.survey = Some(Survey::open(&self.place, false).await?);
         }
@@ -215,13 +220,9 @@ impl OfFiles {
             if event.header.next_lsn() <= self.next && !event.bad && survey.is_whole() {
                 return Ok(Some(VecDeque::new()));
             }
-            if !event.bad && survey.is_whole() && (event.header.first_lsn <= self.next || !self.started) {
-                let first = event.header.first_lsn;
-                if first > self.next && self.next >= event.header.log_start {
-                    return self.end().await;
-                }
-                if first > self.next && self.next > 1 {
-                    return Err(WalError::Truncated { first_lsn: first });
+            if !event.bad && survey.is_whole() {
+                if event.header.first_lsn > self.next && (self.started || !self.all) {
+                    return self.missing().await;
                 }
                 (self.started, self.again) = (true, false);
                 let records = data(&event.bytes, &event.header, self.next);
@@ -232,12 +233,20 @@ impl OfFiles {
         self.end().await
     }
 
+    /// What is wanted is not there: it was removed, or it is damaged.
+    async fn missing(&mut self) -> Group {
+        let first_lsn = match &mut self.survey {
+            Some(survey) => survey.finish().await?.first_lsn,
+            None => self.next,
+        };
+        if self.next < first_lsn { Err(WalError::Truncated { first_lsn }) } else { self.end().await }
+    }
+
     /// It does not go on. Whether something is missing tells the rest of the log; beside a writer only what is missing twice is.
-    async fn end(&mut self) -> Result<Option<VecDeque<Record>>, WalError> {
+    async fn end(&mut self) -> Group {
         let Some(survey) = &mut self.survey else { return Ok(None) };
         let found = survey.finish().await?;
-        let damage = found.damage.into_iter().find(|damage| damage.lsn >= self.next || !self.started);
-        match damage {
+        match found.damage.into_iter().find(|damage| damage.lsn >= self.next || self.all) {
             None => Ok(None),
             Some(_) if !std::mem::replace(&mut self.again, true) => {
                 self.survey = None;

@@ -36,6 +36,8 @@ struct Gap {
     /// The first one that is not good.
     bad: Lsn,
     what: String,
+    /// Nothing is wrong at the place itself.
+    sound: bool,
 }
 
 /// The way through a log.
@@ -152,16 +154,17 @@ impl Survey {
             match found {
                 Found::End => {
                     let offset = scan.offset();
-                    self.no_group(&header, offset, "the segment ends");
+                    self.no_group(&header, offset, "the segment ends", true);
                     self.scan = None;
                     self.at += 1;
                 }
                 Found::Fault(offset, fault) => {
+                    let sound = fault == crate::format::GroupFault::Nothing;
                     let trace = fault != crate::format::GroupFault::Nothing || self.is_written(&header).await?;
                     if let Some(scan) = self.scan.as_mut() {
                         scan.skip_block();
                     }
-                    self.no_group(&header, offset, &fault.to_string());
+                    self.no_group(&header, offset, &fault.to_string(), sound);
                     if trace {
                         self.trace(header.number, offset, offset + u64::from(header.block_size));
                     }
@@ -221,7 +224,7 @@ impl Survey {
         let last = self.due.unwrap_or(base);
         let open = open.unwrap_or_else(|| {
             let (segment, offset) = self.end.unwrap_or((0, 0));
-            Gap { segment, offset, lsn: last, bad: last, what: String::new() }
+            Gap { segment, offset, lsn: last, bad: last, what: String::new(), sound: true }
         });
         let open = Gap { what: format!("records up to {} are missing ({})", self.durable, open.what), ..open };
         for gap in self.gaps.iter().chain([&open]).filter(|gap| gap.lsn <= self.durable) {
@@ -230,7 +233,7 @@ impl Survey {
         }
         let first = self.first.unwrap_or(last);
         if let Some(lowest) = self.segments.first() {
-            if self.first.is_some() && first > self.log_start && self.log_start <= self.durable {
+            if first > self.log_start && self.log_start <= self.durable {
                 let what = format!("the log begins at record {}, and what is there at {first}", self.log_start);
                 damage.push(Damage { segment: lowest.header.number, offset: 0, lsn: self.log_start, what });
             }
@@ -267,16 +270,21 @@ impl Survey {
         let header = match SegmentHeader::decode(&bytes) {
             Ok(header) => header,
             Err(SegmentFault::Version(version)) => return Err(WalError::UnknownVersion { segment: number, version }),
-            Err(fault) => return Ok(self.structural(number, lsn, fault.to_string())),
+            Err(fault) => {
+                self.structural(number, lsn, fault.to_string());
+                return Ok(());
+            }
         };
         self.durable = self.durable.max(header.base_lsn - 1);
         if header.number != number {
             let what = format!("the file is that of segment {}", header.number);
-            return Ok(self.structural(number, header.base_lsn, what));
+            self.structural(number, header.base_lsn, what);
+            return Ok(());
         }
         if let Some(before) = self.segments.last().map(|segment| segment.header) {
             if before.log_id != header.log_id {
-                return Ok(self.structural(number, header.base_lsn, "the segment is of another log".into()));
+                self.structural(number, header.base_lsn, "the segment is of another log".into());
+                return Ok(());
             }
             if before.number + 1 != number {
                 // Whether something is missing tells what the others promise.
@@ -309,10 +317,12 @@ impl Survey {
     }
 
     /// There is no group where one could be.
-    fn no_group(&mut self, header: &SegmentHeader, offset: u64, what: &str) {
-        if self.rest.is_none() && self.lost.is_none() {
+    fn no_group(&mut self, header: &SegmentHeader, offset: u64, what: &str, sound: bool) {
+        let better =
+            self.rest.as_ref().is_none_or(|rest| rest.sound && !sound && offset == u64::from(header.block_size));
+        if better && self.lost.is_none() {
             let lsn = self.due.unwrap_or(header.base_lsn.max(self.log_start));
-            self.rest = Some(Gap { segment: header.number, offset, lsn, bad: lsn, what: what.to_owned() });
+            self.rest = Some(Gap { segment: header.number, offset, lsn, bad: lsn, what: what.to_owned(), sound });
         }
     }
 
@@ -350,8 +360,8 @@ impl Survey {
                 _ => format!("record {} follows", group.first_lsn),
             };
             let bad = fault.as_ref().filter(|_| in_order).map_or(lsn, |fault| fault.lsn.max(lsn));
-            let here = Gap { segment: number, offset, lsn, bad, what };
-            self.lost = Some(self.rest.take().unwrap_or(here));
+            let here = Gap { segment: number, offset, lsn, bad, what, sound: false };
+            self.lost = Some(self.rest.take().filter(|rest| !(rest.sound && in_order)).unwrap_or(here));
         }
         self.behind = true;
         self.trace(number, offset, next);

@@ -139,7 +139,7 @@ impl Shared {
 
     fn tools(&self) -> Option<(Arc<Lock>, Bytes)> {
         let guard = lock(&self.lock).clone()?;
-        let zeros = lock(&self.zeros).get_or_insert_with(|| zeros(&guard)).clone();
+        let zeros = lock(&self.zeros).get_or_insert_with(|| zeros(&guard, self.config.segment_size)).clone();
         Some((guard, zeros))
     }
 }
@@ -154,8 +154,8 @@ pub(super) enum Trouble {
 }
 
 /// A piece of zeros, from which all zeros are written.
-pub(super) fn zeros(guard: &Arc<Lock>) -> Bytes {
-    lend(Aligned(AlignedBuf::zeroed(PIECE)), guard)
+pub(super) fn zeros(guard: &Arc<Lock>, segment_size: u64) -> Bytes {
+    lend(Aligned(AlignedBuf::zeroed(segment_size.min(PIECE as u64) as usize)), guard)
 }
 
 /// Makes a segment that is all durable, its name included, out of an old one or of nothing. `None`: it was stopped.
@@ -206,6 +206,8 @@ async fn fill(
     };
     if let Some(old) = old {
         place.fs.rename(old, path).await?;
+        // Else the new header might be found under the old name.
+        place.sync_dir().await?;
     }
     let mut file = open(direct).await?;
     if file.dio_geometry().is_some_and(|rules| rules.write_offset > header.block_size) {
@@ -219,7 +221,7 @@ async fn fill(
             return Ok(None);
         }
         // The first piece ends where pieces do, so that the others are as aligned as can be.
-        let end = (at + 1).next_multiple_of(PIECE as u64).min(header.segment_size);
+        let end = (at + 1).next_multiple_of(zeros.len() as u64).min(header.segment_size);
         file.write_all_at(zeros.slice(..(end - at) as usize), at).await.0?;
         at = end;
     }

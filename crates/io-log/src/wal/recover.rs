@@ -6,7 +6,7 @@ use super::{
 };
 use crate::{
     WalConfig, WalError,
-    disk::{Lock, PIECE, Place, is_no_space},
+    disk::{Lock, Place, is_no_space},
     format::{SegmentHeader, record_max},
     host::{Host, Waiters},
     scan::{Outcome, Segment, Survey},
@@ -35,10 +35,14 @@ pub(super) async fn open(place: Place, config: WalConfig) -> Result<Arc<Shared>,
     for segment in &survey.segments {
         salts = next_salt(salts ^ segment.header.salt.rotate_left(17)).wrapping_add(u64::from(survey.epoch));
     }
-    let zeros = zeros(&guard);
-    cut(&place, &zeros, &survey.segments, &found, config.direct).await?;
-    if survey.segments.is_empty() {
-        let header = first_segment(&place, &guard, &zeros, &config, &mut salts).await?;
+    // Most logs need none of it here, and a piece takes time to be cleared.
+    let new = survey.segments.is_empty();
+    let zeros = (new || !found.torn.is_empty()).then(|| zeros(&guard, config.segment_size));
+    if let Some(zeros) = &zeros {
+        cut(&place, zeros, &survey.segments, &found, config.direct).await?;
+    }
+    if let (true, Some(zeros)) = (new, &zeros) {
+        let header = first_segment(&place, &guard, zeros, &config, &mut salts).await?;
         survey.segments.push(Segment { header, first_lsn: None });
     }
     settle(&place, &survey.segments, &found, config.direct).await?;
@@ -60,7 +64,7 @@ pub(super) async fn open(place: Place, config: WalConfig) -> Result<Arc<Shared>,
         maintain: Host::new(waiters.clone()),
         waiters,
         lock: Mutex::new(Some(guard)),
-        zeros: Mutex::new(Some(zeros)),
+        zeros: Mutex::new(zeros),
     }))
 }
 
@@ -78,7 +82,7 @@ async fn cut(
         let failed = |error| WalError::io("cutting the torn tail of", place.path(number), error);
         let mut at = from;
         while at < to {
-            let len = (to - at).min(PIECE as u64);
+            let len = (to - at).min(zeros.len() as u64);
             file.write_all_at(zeros.slice(..len as usize), at).await.0.map_err(failed)?;
             at += len;
         }

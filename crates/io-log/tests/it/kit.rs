@@ -9,10 +9,10 @@ use std::{
     path::{Path, PathBuf},
 };
 
-pub const DIR: &str = "/log";
+pub(crate) const DIR: &str = "/log";
 
 /// Small segments, so that a test goes through many.
-pub fn small() -> WalConfig {
+pub(crate) fn small() -> WalConfig {
     let mut config = WalConfig::default();
     config.segment_size = 32 << 10;
     config.block_size = 512;
@@ -23,24 +23,26 @@ pub fn small() -> WalConfig {
     config
 }
 
-pub fn with(change: impl FnOnce(&mut WalConfig)) -> WalConfig {
+pub(crate) fn with(change: impl FnOnce(&mut WalConfig)) -> WalConfig {
     let mut config = small();
     change(&mut config);
     config
 }
 
-pub fn sim(seed: u64) -> (SimDisk, FileSystem) {
+pub(crate) fn sim(seed: u64) -> (SimDisk, FileSystem) {
     let disk = SimDisk::new(SimOptions::seeded(seed));
     let fs = over(&disk);
     (disk, fs)
 }
 
-pub fn over(disk: &SimDisk) -> FileSystem {
-    FileSystem::with_driver(disk.driver(64)).unwrap()
+pub(crate) fn over(disk: &SimDisk) -> FileSystem {
+    // Few buffers: clearing huge pages for thousands of short-lived file systems would take most of the time.
+    let config = IoConfig::builder().buffer_pool_size(4).build().unwrap();
+    FileSystem::with_driver_and_config(Box::new(disk.driver(64)), config).unwrap()
 }
 
 /// File systems on every real driver, and a directory for each.
-pub fn on_real_drivers(test: impl Fn(&FileSystem, &Path)) {
+pub(crate) fn on_real_drivers(test: impl Fn(&FileSystem, &Path)) {
     for driver in DriverName::REAL {
         let mut config = IoConfig::default();
         config.driver = Some(driver);
@@ -54,7 +56,7 @@ pub fn on_real_drivers(test: impl Fn(&FileSystem, &Path)) {
     }
 }
 
-pub fn everywhere(test: impl Fn(&FileSystem, &Path)) {
+pub(crate) fn everywhere(test: impl Fn(&FileSystem, &Path)) {
     test(&sim(1).1, Path::new(DIR));
     let hostile = SimDisk::new(SimOptions::hostile(2));
     test(&over(&hostile), Path::new(DIR));
@@ -62,20 +64,20 @@ pub fn everywhere(test: impl Fn(&FileSystem, &Path)) {
 }
 
 /// The record of this number: its length and its bytes follow from it.
-pub fn record(lsn: Lsn) -> Bytes {
+pub(crate) fn record(lsn: Lsn) -> Bytes {
     record_of(lsn, (lsn * 37 % 700) as usize)
 }
 
-pub fn record_of(lsn: Lsn, len: usize) -> Bytes {
+pub(crate) fn record_of(lsn: Lsn, len: usize) -> Bytes {
     (0..len).map(|at| (lsn as usize * 131 + at * 7 + at / 256) as u8).collect::<Vec<_>>().into()
 }
 
 /// All records that are there, from the first one on.
-pub async fn read_all(wal: &Wal) -> Result<Vec<Record>, WalError> {
+pub(crate) async fn read_all(wal: &Wal) -> Result<Vec<Record>, WalError> {
     collect(wal.reader(wal.first_lsn())).await
 }
 
-pub async fn collect(mut reader: Reader) -> Result<Vec<Record>, WalError> {
+pub(crate) async fn collect(mut reader: Reader) -> Result<Vec<Record>, WalError> {
     let mut all = Vec::new();
     while let Some(record) = reader.next().await {
         all.push(record?);
@@ -83,12 +85,12 @@ pub async fn collect(mut reader: Reader) -> Result<Vec<Record>, WalError> {
     Ok(all)
 }
 
-pub async fn read_files(fs: &FileSystem, dir: impl AsRef<Path>) -> Result<Vec<Record>, WalError> {
+pub(crate) async fn read_files(fs: &FileSystem, dir: impl AsRef<Path>) -> Result<Vec<Record>, WalError> {
     collect(LogReader::open(fs, dir).await?.records(0)).await
 }
 
 /// These are `record(first)`, and those after it, without a gap.
-pub fn assert_consecutive(records: &[Record], first: Lsn) {
+pub(crate) fn assert_consecutive(records: &[Record], first: Lsn) {
     for (n, found) in records.iter().enumerate() {
         let lsn = first + n as u64;
         assert_eq!(found.lsn, lsn);
@@ -97,19 +99,19 @@ pub fn assert_consecutive(records: &[Record], first: Lsn) {
 }
 
 /// The names in the directory of a log, in order.
-pub fn names(fs: &FileSystem, dir: &Path) -> Vec<String> {
+pub(crate) fn names(fs: &FileSystem, dir: &Path) -> Vec<String> {
     let entries = fs.block_on(fs.read_dir(dir)).unwrap();
     let mut names: Vec<_> = entries.into_iter().map(|entry| entry.name.into_string().unwrap()).collect();
     names.sort();
     names
 }
 
-pub fn segments(fs: &FileSystem, dir: &Path) -> Vec<PathBuf> {
+pub(crate) fn segments(fs: &FileSystem, dir: &Path) -> Vec<PathBuf> {
     names(fs, dir).iter().filter(|name| name.ends_with(".seg")).map(|name| dir.join(name)).collect()
 }
 
 /// Polls a future so many times, then drops it. `Some`: it was over before.
-pub fn given_up_after<F: Future>(fs: &FileSystem, polls: u32, future: F) -> Option<F::Output> {
+pub(crate) fn given_up_after<F: Future>(fs: &FileSystem, polls: u32, future: F) -> Option<F::Output> {
     use std::{pin::pin, task::Poll};
     fs.block_on(async {
         let mut future = pin!(future);

@@ -3,5 +3,7 @@
 mod basics;
 mod crash;
 mod damage;
+mod faults;
 mod kit;
 mod store;
+mod traps;
