@@ -90,6 +90,12 @@ impl Watcher {
         turned.rests
     }
 
+    /// Makes the descriptor readable.
+    #[cfg(feature = "smol")]
+    pub(crate) fn ring(&self) {
+        self.shard.readiness.wake();
+    }
+
     /// True if the engine has ended: nothing new will come.
     #[cfg(all(unix, any(feature = "tokio", feature = "smol")))]
     pub(crate) fn is_over(&self) -> bool {
