@@ -224,6 +224,11 @@ impl<S: Carrier> Inflight<S> {
         all
     }
 
+    /// Where this core hears of syncs that may go; names it beside a token.
+    pub(crate) fn mailbox(&self) -> &Arc<Mailbox> {
+        &self.mailbox
+    }
+
     /// What is accepted under this token, for who has to note where its answer goes.
     pub(crate) fn carrier_mut(&mut self, token: Token) -> Option<&mut S> {
         self.slots.get_mut(token).map(|flight| &mut flight.carrier)
