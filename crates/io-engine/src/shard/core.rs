@@ -289,6 +289,8 @@ impl Shard {
         let inline = token == mine && matches!(to, To::Caller);
         let (kind, want) = (op.kind(), weight.bytes());
         state.meter.note(&Seen { kind, want, result: &result, took, offloaded, inline });
+        #[cfg(feature = "tracing")]
+        crate::trace::slow(&op, took, offloaded);
         self.admission.leave(weight);
         match to {
             To::Caller => {
