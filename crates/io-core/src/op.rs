@@ -145,6 +145,14 @@ impl Op {
         }
     }
 
+    /// Address and length of what a write that is not vectored writes from. The address holds while the operation stays where it is.
+    pub fn source(&self) -> Option<(*const u8, usize)> {
+        match self.what {
+            What::Write { .. } => self.buf.as_ref().map(AnyBuf::source),
+            _ => None,
+        }
+    }
+
     /// True if there is nothing to transfer.
     pub fn is_empty(&self) -> bool {
         self.len() == 0

@@ -7,18 +7,48 @@ use crate::{
     inflight::{Carrier, Inflight},
     order,
     stats::Where,
-    trace::event_warn,
 };
-use io_core::{Driver, Token, Wait, errno};
-use std::{io, mem::ManuallyDrop, time::Duration};
+use io_core::{Driver, DriverName, Token, Wait, errno};
+use std::{
+    fmt, io,
+    mem::ManuallyDrop,
+    sync::{Arc, OnceLock},
+    time::Duration,
+};
 
 /// How long a dead driver's ring is still read before what is missing counts as lost.
 const GRACE: Duration = Duration::from_secs(1);
 /// A driver may take its clock with it: virtual time that does not pass any more brings nothing any more, either.
 const STALLED_MAX: u32 = 100;
 
+/// A driver that died, and what became of its work.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct Died {
+    /// The driver.
+    pub driver: DriverName,
+    /// The system's code for what broke its channel.
+    pub code: i32,
+    /// Who does new operations since; `None`: nobody, they answer that error.
+    pub successor: Option<DriverName>,
+}
+
+impl fmt::Display for Died {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{} died ({}), ", self.driver, io::Error::from_raw_os_error(self.code))?;
+        match self.successor {
+            Some(successor) => write!(f, "{successor} runs in its place"),
+            None => write!(f, "and nothing runs in its place"),
+        }
+    }
+}
+
+/// Where those who do not hold the core read that its driver died.
+pub(crate) type Note = Arc<OnceLock<Died>>;
+
 #[derive(Debug, Default)]
 pub(crate) struct Death {
+    pub(crate) note: Note,
     /// Why, and until when completions may still come.
     died: Option<(i32, Duration)>,
     /// Waits in a row that took no time at all.
@@ -55,9 +85,18 @@ impl<S: Carrier> Inflight<S> {
     /// The channel broke: new operations go to the pool; what is in flight gets a grace period, its memory stays where it is.
     #[cold]
     pub(crate) fn die(&mut self, error: &io::Error) {
-        event_warn!(driver = %self.driver.name(), %error, "the driver's channel broke; new operations go to the thread pool");
         let reason = error.raw_os_error().unwrap_or(errno::EIO);
+        let successor = self.has_pool().then_some(DriverName::ThreadPool);
+        let died = Died { driver: self.driver.name(), code: reason, successor };
+        #[cfg(feature = "tracing")]
+        crate::trace::later(crate::trace::Later::Died(died));
+        let _ = self.death.note.set(died);
         self.death.died = Some((reason, self.clock.now() + GRACE));
+    }
+
+    /// An error if the driver is dead: what is registered with it serves nobody, and its successor takes no registrations.
+    pub(crate) fn takes_registrations(&self) -> io::Result<()> {
+        if self.death.is_dead() { Err(io::ErrorKind::Unsupported.into()) } else { Ok(()) }
     }
 
     /// One turn with a dead driver: its ring is still read, the pool goes on, and what never came is given up in the end (I7).

@@ -68,6 +68,11 @@ impl Doubt {
         self.covered.take_from(&mut self.fresh);
     }
 
+    /// A sync that began has not been given to the system yet, and covers all changes up to now.
+    pub(crate) fn sync_covers_more(&mut self) {
+        self.covered.take_from(&mut self.fresh);
+    }
+
     /// A sync is over, or will never run (`ok` is false then). Success counts once no sync is under way: each may have covered less
     /// than the others.
     pub(crate) fn sync_ends(&mut self, ok: bool) {

@@ -224,6 +224,11 @@ impl<S: Carrier> Inflight<S> {
         all
     }
 
+    /// Where this core hears of syncs that may go; names it beside a token.
+    pub(crate) fn mailbox(&self) -> &Arc<Mailbox> {
+        &self.mailbox
+    }
+
     /// What is accepted under this token, for who has to note where its answer goes.
     pub(crate) fn carrier_mut(&mut self, token: Token) -> Option<&mut S> {
         self.slots.get_mut(token).map(|flight| &mut flight.carrier)
@@ -254,6 +259,7 @@ impl<S: Carrier> Inflight<S> {
     /// # Errors
     /// As there. The file works unregistered all the same.
     pub fn register_file(&mut self, file: &FileHandle) -> io::Result<()> {
+        self.takes_registrations()?;
         self.driver.register_file(file)
     }
 
@@ -267,6 +273,7 @@ impl<S: Carrier> Inflight<S> {
     /// # Errors
     /// As [`Driver::register_memory`]. The buffers work unregistered all the same.
     pub fn register_arena(&mut self, arena: &crate::Arena) -> io::Result<()> {
+        self.takes_registrations()?;
         let (base, len) = arena.lend();
         // SAFETY: `lend` keeps the arena's memory for the life of the process.
         unsafe { self.driver.register_memory(base, len) }
@@ -280,6 +287,7 @@ impl<S: Carrier> Inflight<S> {
     /// # Safety
     /// As there.
     pub(crate) unsafe fn register_memory(&mut self, base: std::ptr::NonNull<u8>, len: usize) -> io::Result<()> {
+        self.takes_registrations()?;
         // SAFETY: passed on.
         unsafe { self.driver.register_memory(base, len) }
     }

@@ -5,7 +5,7 @@ use crate::{
     doubt::{Doubt, InDoubt},
     failure::SyncFailed,
     hits::AtOnce,
-    shard::Cell,
+    shard::{Cell, Together},
 };
 use io_core::{FileHandle, InodeKey, Op, Reach, Readiness, RwFlags, Token};
 use std::{
@@ -58,6 +58,8 @@ pub(crate) struct Inode {
     apart: Mutex<Vec<(Sharing, SharedSync)>>,
     /// Whether reads are tried on the caller's thread first.
     pub(crate) at_once: AtOnce,
+    /// Durable writes that are done together.
+    pub(crate) together: Together,
     /// What the floor above keeps here.
     pub(crate) extension: OnceLock<Arc<dyn Any + Send + std::marker::Sync>>,
 }
@@ -81,7 +83,8 @@ pub(crate) struct Sharing {
 }
 
 /// One sync at a time runs for an inode; who comes while it does shares the next one, because the running one may have begun
-/// before his writes. It belongs to the file: whoever asked for it first may be gone when it ends.
+/// before his writes. One that still waits for writes has not begun: who comes then shares that one. It belongs to the file: whoever
+/// asked for it first may be gone when it ends.
 #[derive(Default)]
 struct SharedSync {
     /// What the sync is done on; there is one as long as one runs.
@@ -126,6 +129,8 @@ struct Waiting {
     token: Token,
     mailbox: Arc<Mailbox>,
     readiness: Arc<dyn Readiness>,
+    /// Who else wants a sync may take part in this one.
+    shared: Option<Sharing>,
 }
 
 /// What a sync is told when it arrives.
@@ -164,6 +169,7 @@ impl Inode {
                 shared: Default::default(),
                 apart: Mutex::default(),
                 at_once: AtOnce::default(),
+                together: Together::default(),
                 extension: OnceLock::new(),
             })
         };
@@ -241,7 +247,7 @@ impl Inode {
         let up_to = state.epoch;
         state.epoch += 1;
         let (mailbox, readiness) = (mailbox.clone(), readiness.clone());
-        state.waiting.push(Waiting { up_to, failed: None, token, mailbox, readiness });
+        state.waiting.push(Waiting { up_to, failed: None, token, mailbox, readiness, shared: None });
         Sync::Wait
     }
 
@@ -272,13 +278,28 @@ impl Inode {
     pub(crate) fn join_shared(&self, sharing: Sharing, file: &FileHandle, cell: Arc<Cell>) -> bool {
         self.with_shared(sharing, |shared| {
             if shared.file.is_some() {
-                shared.next.push(cell);
+                // Under both locks: it cannot be released before the cell is among those it answers.
+                let covered = lock(&self.state).let_in(sharing);
+                if covered {
+                    shared.now.push(cell)
+                } else {
+                    shared.next.push(cell)
+                }
                 return false;
             }
             shared.file = Some(file.clone());
             shared.now.push(cell);
             true
         })
+    }
+
+    /// The shared sync has this token. Others may join it for as long as it waits for changes.
+    pub(crate) fn name_shared(&self, sharing: Sharing, token: Token, mailbox: &Arc<Mailbox>) {
+        let mut state = lock(&self.state);
+        let mut waiting = state.waiting.iter_mut();
+        if let Some(it) = waiting.find(|w| w.token == token && Arc::ptr_eq(&w.mailbox, mailbox)) {
+            it.shared = Some(sharing);
+        }
     }
 
     /// The sync that runs now, as an operation.
@@ -334,6 +355,20 @@ impl Inode {
 /// Ties a file to its inode's state when it is opened: a sync that fails between then and the file's first use concerns it.
 pub(crate) fn attach(file: &FileHandle) {
     Inode::of(file);
+}
+
+impl State {
+    /// One more takes part in the shared sync, if that has not begun and covers every change that was accepted by now: none of them is
+    /// younger than the sync and unanswered still. Not if it is going to fail by a write that was answered before.
+    fn let_in(&mut self, sharing: Sharing) -> bool {
+        let youngest = self.open.back().map_or(0, |&(epoch, _)| epoch);
+        let waiting = self.waiting.iter().find(|w| w.shared == Some(sharing));
+        let covers = waiting.is_some_and(|w| youngest <= w.up_to && w.failed.is_none());
+        if covers {
+            self.doubt.sync_covers_more();
+        }
+        covers
+    }
 }
 
 fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {

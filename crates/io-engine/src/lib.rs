@@ -43,6 +43,7 @@ mod shard;
 
 pub use append::{NoPlace, Place, append_by_kernel, inode_state, learn_append_size};
 pub use arena::{Arena, ArenaBuf};
+pub use death::Died;
 pub use doubt::InDoubt;
 pub use event_loop::{
     AIO, AIOClient, AIOEventListener, AIOEventLoop, AIOKey, AIOKind, AIOMessage, AIOStats, AnySubmission, IOQueue,

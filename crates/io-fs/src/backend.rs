@@ -2,7 +2,7 @@
 
 use crate::IoConfig;
 use io_engine::{
-    DriverOptions, Selected,
+    Died, DriverOptions, Selected, Shards,
     core::{Driver, DriverName, Unavailable},
     select,
 };
@@ -15,6 +15,8 @@ pub struct Backend {
     passed_over: Vec<Unavailable>,
     chosen: Chosen,
     shards: usize,
+    /// There from the moment that the file system is.
+    engine: Option<Shards>,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -60,16 +62,34 @@ impl Backend {
             }
         }
         let shards = drivers.len();
-        Ok((drivers, Backend { driver, passed_over: first.passed_over, chosen, shards }))
+        Ok((drivers, Backend { driver, passed_over: first.passed_over, chosen, shards, engine: None }))
     }
 
     pub(crate) fn given(driver: &dyn Driver) -> Backend {
-        Backend { driver: driver.name(), passed_over: Vec::new(), chosen: Chosen::Given, shards: 1 }
+        Backend { driver: driver.name(), passed_over: Vec::new(), chosen: Chosen::Given, shards: 1, engine: None }
     }
 
-    /// The driver that runs.
+    pub(crate) fn of(mut self, engine: &Shards) -> Backend {
+        self.engine = Some(engine.clone());
+        self
+    }
+
+    /// The driver that runs now: the one that was chosen, or, once that has died on every shard, the one that took over.
     pub fn driver(&self) -> DriverName {
+        let Some(engine) = &self.engine else { return self.driver };
+        let mut all = engine.deaths().into_iter();
+        let successor = all.try_fold(None, |_, death| death.map(|died| died.successor));
+        successor.flatten().unwrap_or(self.driver)
+    }
+
+    /// The driver that was chosen when the file system was made.
+    pub fn chosen(&self) -> DriverName {
         self.driver
+    }
+
+    /// The drivers that died since, one for each shard that lost its own: which, of what, and who runs in its place.
+    pub fn died(&self) -> Vec<Died> {
+        self.engine.iter().flat_map(Shards::deaths).flatten().collect()
     }
 
     /// The drivers that an automatic choice would have preferred, each with its reason and its remedy.
@@ -116,6 +136,12 @@ impl fmt::Display for Backend {
                 }
             }
         }
-        write!(f, "; {} shard{}", self.shards, if self.shards == 1 { "" } else { "s" })
+        write!(f, "; {} shard{}", self.shards, if self.shards == 1 { "" } else { "s" })?;
+        for (index, died) in self.engine.iter().flat_map(Shards::deaths).enumerate() {
+            if let Some(died) = died {
+                write!(f, "; shard {index}: {died}")?;
+            }
+        }
+        Ok(())
     }
 }

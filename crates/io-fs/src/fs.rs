@@ -86,7 +86,7 @@ impl FileSystem {
         Ok(FileSystem::over(shards, backend, config))
     }
 
-    /// Which driver runs, and why it is not a better one.
+    /// Which driver runs now, and why it is not a better one; also after the chosen one has died.
     pub fn backend(&self) -> &Backend {
         &self.0.backend
     }
@@ -117,6 +117,7 @@ impl FileSystem {
     }
 
     pub(crate) fn over(shards: Shards, backend: Backend, config: IoConfig) -> FileSystem {
+        let backend = backend.of(&shards);
         #[cfg(feature = "tracing")]
         crate::metrics::announce(&backend);
         FileSystem(Arc::new(Inner {

@@ -114,8 +114,8 @@ pub use worker::{IoRequest, IoResult, IoWorker};
 pub use io_engine::{Acquire, BufferPool, ClassStats, PoolBuf, PoolOptions, PoolStats, SizeClass, WhenExhausted};
 
 pub use io_engine::{
-    Deadline, InDoubt, Latency, LatencyBucket, OpMetrics, Operation, ShardOptions, Shards, SubmitFrom, Ticket, Timed,
-    TimedOut, Via,
+    Deadline, Died, InDoubt, Latency, LatencyBucket, OpMetrics, Operation, ShardOptions, Shards, SubmitFrom, Ticket,
+    Timed, TimedOut, Via,
 };
 
 pub use io_engine::{

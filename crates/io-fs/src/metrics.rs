@@ -43,6 +43,9 @@ impl fmt::Display for Snapshot {
             self.orphan_bytes,
             self.quarantined(),
         )?;
+        for died in &self.died {
+            writeln!(f, "{died}")?;
+        }
         writeln!(
             f,
             "{:<15} {:<10} {:>10} {:>7} {:>7} {:>10} {:>14} {:>8} {:>8} {:>8} {:>8}",

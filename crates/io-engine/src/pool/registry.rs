@@ -59,10 +59,11 @@ impl Registry {
         drivers.iter_mut().for_each(|attached| attached.register(arena, refused));
     }
 
-    /// Registrations there are, and refusals there were.
+    /// Registrations that serve somebody, and refusals there were. Those with a driver that died serve nobody: its successor does without.
     pub(super) fn counts(&self) -> (u32, u32) {
         let state = self.lock();
-        (state.drivers.iter().map(|attached| attached.registered.len() as u32).sum(), state.refused)
+        let alive = state.drivers.iter().filter(|attached| attached.borrower.is_alive());
+        (alive.map(|attached| attached.registered.len() as u32).sum(), state.refused)
     }
 
     /// The lock is held while drivers register, which is a system call: only who attaches, grows a pool or asks for counters waits.

@@ -4,10 +4,11 @@
 //! one that is given up leaves at once. Whoever brings completions takes from the queue, for the shard that he holds: a future
 //! that is never polled again keeps nobody waiting.
 
-use super::{OpBox, cell::Cell, shared::SyncTurn};
+use super::{Answer, OpBox, aftermath::Aftermath, cell::Cell, shared::SyncTurn, together::Batch};
 use io_core::Op;
 use std::{
     collections::VecDeque,
+    io,
     sync::{
         Arc, Mutex, MutexGuard, PoisonError,
         atomic::{AtomicU64, AtomicUsize, Ordering},
@@ -40,6 +41,8 @@ pub(crate) enum Queued {
     Cell(Arc<Cell>),
     /// A sync that several wait for; the waiting ends are with the inode.
     Sync(SyncTurn),
+    /// Durable writes that are done together.
+    Batch(Batch),
 }
 
 /// What an operation counts for; given back when it is answered.
@@ -116,6 +119,7 @@ impl Admission {
             let weight = match first {
                 Queued::Cell(cell) => cell.weigh(Weight::of),
                 Queued::Sync(..) => Some(Weight(OP)),
+                Queued::Batch(batch) => Some(Weight::of(batch.op())),
             };
             let Some(weight) = weight else {
                 gone.extend(queue.pop_front());
@@ -124,10 +128,11 @@ impl Admission {
             if !self.reserve(weight) {
                 break None;
             }
-            let first = queue.pop_front().expect("looked at above");
-            let op = match &first {
+            let mut first = queue.pop_front().expect("looked at above");
+            let op = match &mut first {
                 Queued::Cell(cell) => cell.admit(),
                 Queued::Sync(turn) => Some(turn.op()),
+                Queued::Batch(batch) => Some(batch.take_op()),
             };
             match op {
                 Some(op) => break Some((first, op, weight)),
@@ -147,6 +152,26 @@ impl Admission {
         taken
     }
 
+    /// An answer for who waits for this operation; it was an orphan if nobody does.
+    pub(crate) fn deliver(&self, after: &mut Aftermath, cell: &Cell, op: OpBox, result: io::Result<usize>) {
+        let weight = Weight::of(&op);
+        if !after.deliver(cell, Answer { op: Some(op), result }) {
+            self.forget_orphan(weight);
+        }
+    }
+
+    /// An operation that was under way has to wait for its turn again, unless nobody waits for it.
+    pub(crate) fn once_more(&self, after: &mut Aftermath, cell: Arc<Cell>, op: OpBox) {
+        let weight = Weight::of(&op);
+        match cell.requeue(op) {
+            Ok(()) => self.push(Queued::Cell(cell)),
+            Err(op) => {
+                self.forget_orphan(weight);
+                after.discard(Answer { op: Some(op), result: Ok(0) });
+            }
+        }
+    }
+
     /// One that waited was given up.
     pub(crate) fn note_gone(&self) {
         let gone = self.gone.fetch_add(1, Ordering::Relaxed) + 1;
@@ -162,7 +187,7 @@ impl Admission {
         self.gone.store(0, Ordering::Relaxed);
         let waits = |queued: &Queued| match queued {
             Queued::Cell(cell) => cell.weigh(|_| ()).is_some(),
-            Queued::Sync(..) => true,
+            Queued::Sync(..) | Queued::Batch(..) => true,
         };
         let (stay, gone): (VecDeque<_>, VecDeque<_>) = std::mem::take(&mut *queue).into_iter().partition(waits);
         *queue = stay;

@@ -225,6 +225,25 @@ impl Cell {
         }
     }
 
+    /// The operation has to wait once more.
+    ///
+    /// # Errors
+    /// The operation back, if nobody waits for it.
+    pub(crate) fn requeue(&self, op: OpBox) -> Result<(), OpBox> {
+        let mut state = self.lock();
+        match &mut *state {
+            State::Under { waker, .. } => {
+                let waker = waker.take();
+                *state = State::Queued { op, waker };
+                Ok(())
+            }
+            _ => {
+                *state = State::Empty;
+                Err(op)
+            }
+        }
+    }
+
     /// There will be no answer. True: nobody waited for it either.
     pub(crate) fn lose(&self) -> bool {
         let mut state = self.lock();

@@ -4,15 +4,19 @@ use super::{
     Answer, OpBox, Reaping, SubmitFrom,
     admission::{Admission, Queued, Weight},
     aftermath::Aftermath,
+    block_on,
     cell::{Cell, Way},
     metrics::{Meter, OpMetrics, Seen},
     owner::Owner,
     shared::SyncTurn,
+    together::{self, Batch},
     watch::Watch,
 };
 use crate::{
     Inflight, InflightOptions,
+    death::Note,
     inflight::{Carrier, Finished, sealed::Sealed},
+    inode::Inode,
     stats::{InFlightOp, Stats},
 };
 use io_core::{Armed, Driver, Op, OpClass, Readiness, Token, Unavailable, Wait};
@@ -27,6 +31,8 @@ use std::{
 
 /// Completions that one hold of the lock delivers; what is more waits for the next.
 const BATCH: u32 = 64;
+/// How long a sleeper lets writes rest that others may join; see `together.rs`.
+const REST: Duration = Duration::from_micros(30);
 /// Operations that a thread that will submit before it sleeps may stage first. To hold back a whole round leaves a device idle.
 const STAGE_MAX: u32 = 4;
 
@@ -43,6 +49,8 @@ pub(crate) enum To {
     Cell(Arc<Cell>),
     /// Everybody who waits for a sync of an inode.
     Sync(SyncTurn),
+    /// Those whose writes it is made of.
+    Batch(Batch),
 }
 
 impl Sealed for Errand {}
@@ -64,6 +72,7 @@ pub(crate) struct Shard {
     admission: Arc<Admission>,
     pub(crate) readiness: Arc<dyn Readiness>,
     pub(crate) watch: Watch,
+    pub(crate) death: Note,
     /// In flight as of the last hold of the lock, for those who do not take it.
     busy: AtomicU32,
     /// Whether sleepers outside have to be told: not where the owner waits inside.
@@ -77,6 +86,15 @@ struct State {
     core: Inflight<Errand>,
     meter: Meter,
     armed: bool,
+    /// Inodes whose writes the next turn begins: those who were answered in this one may join them until then.
+    resting: Vec<Arc<Inode>>,
+}
+
+impl State {
+    fn due_in(&self) -> Option<Duration> {
+        let rest = if self.resting.is_empty() { None } else { Some(REST) };
+        self.core.due_in().into_iter().chain(rest).min()
+    }
 }
 
 /// How an operation began.
@@ -93,6 +111,10 @@ pub(crate) enum Begun {
 pub(crate) struct Turned {
     pub(crate) delivered: u32,
     pub(crate) in_flight: u32,
+    /// What rested was begun.
+    came_back: bool,
+    /// Something rests until the next turn.
+    pub(crate) rests: bool,
     /// In how long another turn is due that nothing will ring for.
     pub(crate) due: Option<Duration>,
 }
@@ -109,7 +131,8 @@ impl Shard {
         Ok(Shard {
             index,
             readiness: core.readiness(),
-            state: Mutex::new(State { core, meter: Meter::new(), armed: false }),
+            death: core.death.note.clone(),
+            state: Mutex::new(State { core, meter: Meter::new(), armed: false, resting: Vec::new() }),
             admission,
             watch: Watch::default(),
             busy: AtomicU32::new(0),
@@ -175,7 +198,8 @@ impl Shard {
                 break;
             }
         }
-        let due = state.core.due_in().is_some();
+        // A thread that has the seat comes back by itself for what rests.
+        let due = state.core.due_in().is_some() || (!may_defer && !state.resting.is_empty());
         drop(state);
         if due {
             self.watch.hurry(&self.readiness);
@@ -202,7 +226,9 @@ impl Shard {
 
     /// As [`Shard::turn`], by who does not watch and will not be there when the next one is due.
     pub(crate) fn turn_in_passing(&self) {
-        if self.turn().due.is_some() && self.reaper {
+        let turned = self.turn();
+        let comes_back = turned.rests && block_on::is_seated(self);
+        if turned.due.is_some() && !comes_back && self.reaper {
             self.watch.hurry(&self.readiness);
         }
     }
@@ -217,6 +243,10 @@ impl Shard {
             let mut after = Aftermath::new();
             let mut state = self.lock();
             self.do_errands(&mut state);
+            if !turned.came_back {
+                self.end_rest(&mut state);
+                turned.came_back = true;
+            }
             let before = state.core.stats().answered;
             state.core.submit(wait);
             up();
@@ -225,7 +255,8 @@ impl Shard {
             let settled = !more && self.settle(&mut state, true);
             turned.delivered += (state.core.stats().answered - before) as u32;
             turned.in_flight = state.core.in_flight();
-            turned.due = state.core.due_in();
+            turned.due = state.due_in();
+            turned.rests = !state.resting.is_empty();
             drop(state);
             after.run();
             if settled {
@@ -258,6 +289,8 @@ impl Shard {
         let inline = token == mine && matches!(to, To::Caller);
         let (kind, want) = (op.kind(), weight.bytes());
         state.meter.note(&Seen { kind, want, result: &result, took, offloaded, inline });
+        #[cfg(feature = "tracing")]
+        crate::trace::slow(&op, took, offloaded);
         self.admission.leave(weight);
         match to {
             To::Caller => {
@@ -275,6 +308,9 @@ impl Shard {
                 }
                 after.discard(Answer { op: Some(op), result });
             }
+            To::Batch(batch) => {
+                state.resting.extend(batch.answered(op, result, &self.admission, after));
+            }
         }
     }
 
@@ -289,9 +325,27 @@ impl Shard {
                         self.admission.push(Queued::Sync(next));
                     }
                 }
+                To::Batch(batch) => {
+                    let (rests, members) = batch.lost();
+                    let begun = rests.iter().flat_map(together::wake);
+                    begun.for_each(|batch| self.admission.push(Queued::Batch(batch)));
+                    for (_, weight) in members.iter().filter(|(cell, _)| cell.lose()) {
+                        self.admission.forget_orphan(*weight);
+                    }
+                }
                 // From here on it is quarantined, and no orphan.
                 To::Cell(cell) if cell.lose() => self.admission.forget_orphan(errand.weight),
                 To::Cell(_) | To::Caller => {}
+            }
+        }
+    }
+
+    /// Begins what others may have joined since the last turn.
+    #[inline]
+    fn end_rest(&self, state: &mut State) {
+        while let Some(inode) = state.resting.pop() {
+            for batch in together::wake(&inode) {
+                self.accept_batch_or_queue(state, batch);
             }
         }
     }
@@ -301,10 +355,21 @@ impl Shard {
         let op = turn.op();
         let weight = Weight::of(&op);
         if state.core.room() > 0 && self.admission.enter(weight) {
-            let accepted = state.core.accept(Errand { op, to: To::Sync(turn), weight });
-            debug_assert!(accepted.is_ok(), "there was room");
+            accept_sync(&mut state.core, op, turn, weight);
         } else {
             self.admission.push(Queued::Sync(turn));
+        }
+    }
+
+    /// What came while others were under way follows them at once.
+    fn accept_batch_or_queue(&self, state: &mut State, mut batch: Batch) {
+        let weight = Weight::of(batch.op());
+        if state.core.room() > 0 && self.admission.enter(weight) {
+            let op = batch.take_op();
+            let accepted = state.core.accept(Errand { op, to: To::Batch(batch), weight });
+            debug_assert!(accepted.is_ok(), "there was room");
+        } else {
+            self.admission.push(Queued::Batch(batch));
         }
     }
 
@@ -313,15 +378,18 @@ impl Shard {
     fn settle(&self, state: &mut State, anew: bool) -> bool {
         while self.admission.has_waiting() && state.core.room() > 0 {
             let taken = self.admission.pop(|queued, op, weight| {
-                let (to, cell) = match queued {
-                    Queued::Cell(cell) => (To::Cell(cell.clone()), Some(cell)),
-                    Queued::Sync(turn) => (To::Sync(turn), None),
+                let cell = match queued {
+                    Queued::Cell(cell) => cell,
+                    Queued::Sync(turn) => return accept_sync(&mut state.core, op, turn, weight),
+                    Queued::Batch(batch) => {
+                        let accepted = state.core.accept(Errand { op, to: To::Batch(batch), weight });
+                        debug_assert!(accepted.is_ok(), "there was room");
+                        return;
+                    }
                 };
-                let accepted = state.core.accept(Errand { op, to, weight });
+                let accepted = state.core.accept(Errand { op, to: To::Cell(cell.clone()), weight });
                 let token = accepted.unwrap_or_else(|_| unreachable!("there was room"));
-                if let Some(cell) = cell {
-                    cell.set_way(Way::Shard(self.index, token));
-                }
+                cell.set_way(Way::Shard(self.index, token));
             });
             if !taken {
                 break;
@@ -459,6 +527,16 @@ impl Shard {
         if let Some(owner) = self.owner.as_ref().filter(|owner| owner.has_errands()) {
             owner.take_errands().into_iter().for_each(|errand| errand(&mut state.core));
         }
+    }
+}
+
+/// Into a core that has room.
+fn accept_sync(core: &mut Inflight<Errand>, op: OpBox, turn: SyncTurn, weight: Weight) {
+    let accepted = core.accept(Errand { op, to: To::Sync(turn), weight });
+    let token = accepted.unwrap_or_else(|_| unreachable!("there was room"));
+    let mailbox = core.mailbox().clone();
+    if let Some(Errand { to: To::Sync(turn), .. }) = core.carrier_mut(token) {
+        turn.accepted(token, &mailbox);
     }
 }
 

@@ -69,6 +69,8 @@ impl<B: IoBufMut> ReadInto<BufResult<usize, B>> {
 struct Flow {
     weight: Weight,
     state: State,
+    /// A durable write that may be done with others of its inode.
+    together: bool,
 }
 
 enum State {
@@ -83,7 +85,17 @@ impl Shards {
     /// An operation that is refused before it begins: its answer is this error, and `make` gets the buffer out as ever.
     pub fn refused<T>(&self, op: Op, error: io::Error, make: fn(Answer) -> T) -> Operation<T> {
         let state = State::Yielded(Answer { op: Some(OpBox::new(op)), result: Err(error) }, None);
-        Operation { shards: self.clone(), stage: Stage::Flow(Flow { weight: Weight::default(), state }), make }
+        Operation { shards: self.clone(), stage: Stage::Flow(Flow::over(state)), make }
+    }
+
+    /// A durable write ([`RwFlags::DSYNC`](io_core::RwFlags::DSYNC)), to be polled. If one of its inode is under way that ends where it
+    /// begins (or a little before), it waits for that one, and is then done as one with those that waited, too.
+    pub fn write_together<T>(&self, op: Op, make: fn(Answer) -> T) -> Operation<T> {
+        let mut operation = Operation::new(self.clone(), op, make);
+        if let Stage::Flow(flow) = &mut operation.stage {
+            flow.together = true;
+        }
+        operation
     }
 }
 
@@ -126,7 +138,7 @@ impl<T> Operation<T> {
 
     /// The stage; the operation is over.
     fn take_stage(&mut self) -> Stage<T> {
-        std::mem::replace(&mut self.stage, Stage::Flow(Flow { weight: Weight::default(), state: State::Over }))
+        std::mem::replace(&mut self.stage, Stage::Flow(Flow::over(State::Over)))
     }
 }
 
@@ -213,13 +225,17 @@ impl<T> fmt::Debug for Operation<T> {
 
 impl Flow {
     fn new(op: Op) -> Flow {
-        Flow { weight: Weight::of(&op), state: State::New(OpBox::new(op)) }
+        Flow { weight: Weight::of(&op), state: State::New(OpBox::new(op)), together: false }
+    }
+
+    fn over(state: State) -> Flow {
+        Flow { weight: Weight::default(), state, together: false }
     }
 
     #[inline]
     fn poll(&mut self, shards: &Shards, cx: &mut Context<'_>) -> Poll<Answer> {
         match std::mem::replace(&mut self.state, State::Over) {
-            State::New(op) => match shards.begin(op, self.weight) {
+            State::New(op) => match shards.begin(op, self.weight, self.together) {
                 Ok(answer) => match fair::completed_inline() {
                     None => Poll::Ready(answer),
                     away => {
@@ -350,6 +366,7 @@ impl<T> Timed<T> {
     #[cold]
     fn time_is_over(&mut self) -> TimedOut<T> {
         let operation = self.finish().expect("it was polled just now");
+        crate::trace::event_warn!(?operation, "an operation was given up by the clock");
         TimedOut { ticket: Ticket(operation) }
     }
 
@@ -404,10 +421,10 @@ impl<T> Ticket<T> {
             // It had its answer when the time was over, and its task was away.
             Stage::Yielded(outcome, _) => return Ok(outcome),
             Stage::Flow(Flow { state: State::Yielded(answer, _), .. }) => Some(answer),
-            Stage::Flow(Flow { state: State::Under(cell), weight }) => {
+            Stage::Flow(Flow { state: State::Under(cell), weight, together }) => {
                 let answer = cell.try_take();
                 if answer.is_none() {
-                    self.0.stage = Stage::Flow(Flow { state: State::Under(cell), weight });
+                    self.0.stage = Stage::Flow(Flow { state: State::Under(cell), weight, together });
                 }
                 answer
             }

@@ -40,6 +40,11 @@ impl Borrower {
         lent.unwrap_or_else(|| Err(super::owner::refusal()))
     }
 
+    /// True while what is registered can serve anybody: the shard is there, and its driver lives.
+    pub(crate) fn is_alive(&self) -> bool {
+        self.0.upgrade().is_some_and(|shard| shard.death.get().is_none())
+    }
+
     /// Gives the registration back. No operation on this memory may be in flight or begin after.
     pub(crate) fn give_back(&self, base: NonNull<u8>) {
         if let Some(shard) = self.0.upgrade() {

@@ -18,6 +18,8 @@ mod op_box;
 mod owner;
 mod shared;
 mod timer;
+#[allow(unsafe_code)] // buffers inside buffers
+mod together;
 mod watch;
 
 #[allow(unsafe_code)] // a system call on an operation that nobody else has
@@ -35,9 +37,10 @@ pub(crate) use loan::Borrower;
 pub use metrics::{Latency, LatencyBucket, OpMetrics, Via};
 pub use op_box::OpBox;
 pub use timer::Deadline;
+pub(crate) use together::Together;
 
 use crate::{
-    Arena, InFlightOp, InflightOptions, Stats,
+    Arena, Died, InFlightOp, InflightOptions, Stats,
     inode::{Inode, Sharing, SyncKind},
     shard::{
         admission::{Admission, Queued, Weight},
@@ -47,6 +50,7 @@ use crate::{
         deadlines::Deadlines,
         metrics::AtOnceMeter,
         shared::SyncTurn,
+        together::Joined,
     },
 };
 use io_core::{BufResult, Driver, DriverName, FileHandle, FileId, IoBuf, IoBufMut, Op, OpKind, Unavailable, errno};
@@ -55,7 +59,7 @@ use std::{
     fmt, io,
     sync::{
         Arc,
-        atomic::{AtomicUsize, Ordering},
+        atomic::{AtomicU64, AtomicUsize, Ordering},
     },
     task::Context,
     time::Duration,
@@ -120,6 +124,8 @@ impl Default for ShardOptions {
     }
 }
 
+static ENGINES: AtomicU64 = AtomicU64::new(1);
+
 /// The engine behind futures: one or more shards, each with a driver of its own. Clones are the same engine.
 ///
 /// It lives until the last clone and the last operation are gone; dropping never waits, the reaper threads finish what is in flight.
@@ -135,6 +141,8 @@ struct Inner {
     at_once: AtOnce,
     at_once_meter: AtOnceMeter,
     driver: DriverName,
+    /// No other engine of the process has it.
+    number: u64,
 }
 
 impl Shards {
@@ -185,6 +193,7 @@ impl Shards {
             at_once,
             at_once_meter: AtOnceMeter::default(),
             driver,
+            number: ENGINES.fetch_add(1, Ordering::Relaxed),
         })))
     }
 
@@ -205,7 +214,12 @@ impl Shards {
         self.operation(Op::write(file, buf, offset), flow::transfer_of)
     }
 
-    /// The driver of the shards.
+    /// What the drivers that died have left, by shard; `None`: that one's lives.
+    pub fn deaths(&self) -> Vec<Option<Died>> {
+        self.0.shards.iter().map(|shard| shard.death.get().copied()).collect()
+    }
+
+    /// The driver of the shards, as it was given; of those that died since, see [`Shards::deaths`].
     pub fn driver_name(&self) -> DriverName {
         self.0.driver
     }
@@ -343,15 +357,32 @@ impl Shards {
 
     /// Begins an operation. The answer at once, or the cell in which it will be.
     #[inline]
-    pub(crate) fn begin(&self, op: OpBox, weight: Weight) -> Result<Answer, Arc<Cell>> {
+    pub(crate) fn begin(&self, op: OpBox, weight: Weight, together: bool) -> Result<Answer, Arc<Cell>> {
         if self.is_foreign() {
             return Ok(Answer { op: Some(op), result: Err(owner::refusal()) });
         }
         match op.kind() {
             OpKind::SyncData => return Err(self.begin_sync(&op, SyncKind::Data)),
             OpKind::SyncAll => return Err(self.begin_sync(&op, SyncKind::All)),
+            OpKind::Write if together => return self.begin_together(op, weight),
             _ => {}
         }
+        self.begin_alone(op, weight)
+    }
+
+    fn begin_together(&self, op: OpBox, weight: Weight) -> Result<Answer, Arc<Cell>> {
+        let inode = Inode::arc_of(op.file().expect("a write has a file"));
+        match together::join(&inode, self.0.number, op) {
+            Joined::Begins(batches, cell) => {
+                batches.into_iter().for_each(|batch| self.push(Queued::Batch(batch)));
+                Err(cell)
+            }
+            Joined::Waits(cell) => Err(cell),
+            Joined::Alone(op) => self.begin_alone(op, weight),
+        }
+    }
+
+    fn begin_alone(&self, op: OpBox, weight: Weight) -> Result<Answer, Arc<Cell>> {
         if self.0.submit_from == SubmitFrom::EngineThread || !self.0.admission.enter(weight) {
             return Err(self.queue(op));
         }

@@ -1,8 +1,8 @@
 //! The turn of a sync that several wait for.
 
 use super::{OpBox, aftermath::Aftermath};
-use crate::inode::{Inode, Sharing};
-use io_core::errno;
+use crate::inode::{Inode, Mailbox, Sharing};
+use io_core::{Token, errno};
 use std::{io, sync::Arc};
 
 /// The right and the duty to do the shared sync of an inode that is due: whoever holds it begins it, and tells how it ended. If it is
@@ -18,6 +18,13 @@ impl SyncTurn {
     pub(crate) fn op(&self) -> OpBox {
         let (inode, sharing) = self.0.as_ref().expect("a turn that was not over");
         OpBox::new(inode.shared_sync(*sharing))
+    }
+
+    /// A core has the sync under this token: others may join until it begins.
+    pub(crate) fn accepted(&self, token: Token, mailbox: &Arc<Mailbox>) {
+        if let Some((inode, sharing)) = &self.0 {
+            inode.name_shared(*sharing, token, mailbox);
+        }
     }
 
     /// The sync is answered. If others have come meanwhile, the turn is handed on.

@@ -79,12 +79,21 @@ impl Watcher {
         self.shard.watch.turn_for_others(&self.shard)
     }
 
-    /// Submits and reaps. A reactor has no clock for what is due and rings for nobody: the reaper has.
+    /// Submits and reaps. A reactor has no clock for what is due and rings for nobody: the reaper has. True: it is to let the woken
+    /// tasks run, and take another turn.
     #[cfg(all(unix, any(feature = "tokio", feature = "smol")))]
-    pub(crate) fn turn_of_reactor(&self) {
-        if self.turn().due.is_some() {
+    pub(crate) fn turn_of_reactor(&self) -> bool {
+        let turned = self.turn();
+        if turned.due.is_some() {
             self.shard.watch.tell_due(&self.shard.readiness);
         }
+        turned.rests
+    }
+
+    /// Makes the descriptor readable.
+    #[cfg(feature = "smol")]
+    pub(crate) fn ring(&self) {
+        self.shard.readiness.wake();
     }
 
     /// True if the engine has ended: nothing new will come.
@@ -218,7 +227,7 @@ fn reap(shard: &Arc<Shard>) {
         } else {
             watch.mode.store(WATCHING, Ordering::SeqCst);
             let turned = shard.turn();
-            if turned.in_flight > 0 {
+            if turned.in_flight > 0 || turned.rests {
                 idle = Duration::ZERO;
                 shard.readiness.wait(turned.due);
             } else {

@@ -29,7 +29,8 @@ impl File {
     /// Writes the buffer's bytes at `offset`, all of them, and answers when they are durable.
     ///
     /// It goes one of two ways, whichever was measured to be faster for this device and this number of writers
-    /// ([`FileSystem::durability_table`]): one write with `RWF_DSYNC`, or a write and an fdatasync that it shares with others.
+    /// ([`FileSystem::durability_table`]): one write with `RWF_DSYNC`, which is one for all if several writers write places that follow
+    /// one another, or a write and an fdatasync that it shares with others.
     ///
     /// # Errors
     /// As [`File::write_at`] and [`File::sync_data`]: whatever fails, the write is not known to be durable, and if it was the sync (or
@@ -141,16 +142,20 @@ impl<B: IoBuf> DurableSteps<B> {
         let (began, route) = (fs.shards().now(), settled.unwrap_or(trip.route));
         self.trip = Some(Journey { writer, trip, concurrent, began, settled: settled.is_some() });
         self.stage = match route {
-            DurableRoute::Dsync => self.dsync(buf, Instead::Itself),
+            DurableRoute::Dsync => self.dsync(buf, Instead::Itself, concurrent),
             DurableRoute::WriteThenSync => self.write(buf),
         };
     }
 
-    fn dsync(&self, buf: B, instead: Instead) -> Stage<B> {
+    fn dsync(&self, buf: B, instead: Instead, together: bool) -> Stage<B> {
         let (len, piece) = (buf.len(), (address(&buf), buf.len() as u64));
         let checked = self.file.check_pieces([piece].into_iter(), self.offset, true);
         let op = Op::write(&self.file.0.handle, buf, self.offset).with_flags(RwFlags::DSYNC);
-        Stage::Dsync(step(self.file.run_checked(checked, op, written_of)), len, instead)
+        let write = match checked {
+            Ok(()) if together => self.file.0.fs.shards().write_together(op, written_of),
+            checked => self.file.run_checked(checked, op, written_of),
+        };
+        Stage::Dsync(step(write), len, instead)
     }
 
     fn write(&self, buf: B) -> Stage<B> {
@@ -186,7 +191,7 @@ impl<B: IoBuf> DurableSteps<B> {
             }
             // Others write and fail without a break. What does not wait for them: the same bytes once more, by the other route.
             Err(error) => {
-                self.stage = self.dsync(buf, Instead::Sync(error));
+                self.stage = self.dsync(buf, Instead::Sync(error), false);
                 None
             }
         }

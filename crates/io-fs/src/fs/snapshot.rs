@@ -1,15 +1,17 @@
 //! What goes on behind a file system, in numbers.
 
 use super::FileSystem;
-use io_engine::{InFlightOp, OpMetrics, PoolStats, Stats, core::DriverName};
+use io_engine::{Died, InFlightOp, OpMetrics, PoolStats, Stats, core::DriverName};
 
 /// Levels and counters of a file system at one moment. Its parts are looked at one after the other, so under load they may be some
 /// operations apart.
 #[derive(Clone, Debug)]
 #[non_exhaustive]
 pub struct Snapshot {
-    /// The driver behind the file system.
+    /// The driver behind the file system, as it is now ([`Backend::driver`](crate::Backend::driver)).
     pub driver: DriverName,
+    /// Drivers that died, one for each shard that lost its own.
+    pub died: Vec<Died>,
     /// Operations admitted and not answered.
     pub admitted: u32,
     /// Their bytes.
@@ -37,7 +39,8 @@ pub struct Snapshot {
 }
 
 impl FileSystem {
-    /// Levels and counters, now.
+    /// Levels and counters, now. Of a [`LocalFs`](crate::LocalFs) the owner is asked on its own thread; another one that has a clone of a
+    /// file does not wait for it, and gets zeros for the shard while the owner sleeps in its ring.
     pub fn snapshot(&self) -> Snapshot {
         let engine = &self.0.shards;
         let (admitted, admitted_bytes, waiting) = engine.load();
@@ -45,7 +48,8 @@ impl FileSystem {
         let (ops_max, bytes_max) = engine.limits();
         let shards = engine.stats();
         Snapshot {
-            driver: engine.driver_name(),
+            driver: self.0.backend.driver(),
+            died: self.0.backend.died(),
             admitted,
             admitted_bytes,
             waiting,

@@ -14,6 +14,7 @@ impl Serialize for Snapshot {
 #[derive(Serialize)]
 struct Whole<'a> {
     driver: &'a str,
+    died: Vec<String>,
     admitted: u32,
     admitted_bytes: u64,
     waiting: usize,
@@ -32,6 +33,7 @@ impl Whole<'_> {
     fn of(snapshot: &Snapshot) -> Whole<'_> {
         Whole {
             driver: snapshot.driver.as_str(),
+            died: snapshot.died.iter().map(ToString::to_string).collect(),
             admitted: snapshot.admitted,
             admitted_bytes: snapshot.admitted_bytes,
             waiting: snapshot.waiting,

@@ -197,3 +197,43 @@ fn a_sync_that_was_given_up_holds_no_other_engine_up() {
         }
     });
 }
+
+/// What a file system of one thread has besides its files, asked by its owner and, meanwhile, by somebody else.
+#[test]
+fn its_counters_and_names_are_those_of_any_file_system() {
+    in_time("snapshots", || {
+        let Some(fs) = local() else { return };
+        let dir = tempfile::tempdir().unwrap();
+        let path = |name: &str| dir.path().join(name);
+        fs.block_on(async {
+            let file = fs.create(path("a")).await.unwrap();
+            let clone = (*file).clone();
+            let (stop, stopped) = flume::bounded::<()>(0);
+            let other = thread::spawn(move || {
+                let mut looks = 0u64;
+                while stopped.try_recv() == Err(flume::TryRecvError::Empty) {
+                    let snapshot = clone.file_system().snapshot();
+                    assert!(snapshot.in_flight <= snapshot.depth);
+                    let _ = (clone.file_system().dump(), clone.file_system().backend().to_string());
+                    looks += 1;
+                }
+                looks
+            });
+            for n in 0..2000u64 {
+                assert_eq!(file.append(vec![n as u8; 100]).await.0.unwrap(), n * 100);
+            }
+            drop(stop);
+            assert!(other.join().unwrap() > 0);
+            file.close().await.unwrap();
+            fs.replace(path("a"), vec![1, 2, 3]).await.0.unwrap();
+            fs.copy(path("a"), path("b")).await.unwrap();
+            assert_eq!(fs.open(path("b")).await.unwrap().size().await.unwrap(), 3);
+            assert_eq!(fs.read_dir(dir.path()).await.unwrap().len(), 2);
+        });
+        let snapshot = fs.snapshot();
+        let writes: u64 =
+            snapshot.operations.iter().filter(|row| row.kind == io_fs::OpKind::Write).map(|row| row.count).sum();
+        assert!(writes >= 2001 && snapshot.in_flight == 0, "{snapshot}");
+        assert!(fs.dump().is_empty());
+    });
+}

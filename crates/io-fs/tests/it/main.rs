@@ -7,6 +7,7 @@ mod adapters;
 mod composites;
 mod crashcheck;
 mod facade_conformance;
+mod failover;
 mod files;
 mod fs_config;
 mod fs_copy;

@@ -52,7 +52,9 @@ async fn reap(watcher: Watcher, fd: OwnedFd, doubt: Doubt) -> io::Result<()> {
     while !watcher.is_over() {
         let mut ready = fd.readable().await?;
         ready.clear_ready();
-        watcher.turn_of_reactor();
+        while watcher.turn_of_reactor() {
+            tokio::task::yield_now().await;
+        }
     }
     Ok(())
 }

@@ -8,6 +8,7 @@ mod metrics;
 mod reaper;
 mod storm;
 mod threads;
+mod together;
 mod virtual_time;
 mod waiting;
 
