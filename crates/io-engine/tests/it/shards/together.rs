@@ -197,6 +197,27 @@ fn who_waits_can_be_cancelled_or_go() {
     assert_eq!(disk.read_file("/f").unwrap()[..expected.len()], expected);
 }
 
+/// A sync covers all writes that were begun before it, also those that wait for others (I8).
+#[test]
+fn a_sync_covers_those_that_wait() {
+    for seed in 0..20 {
+        let (disk, shards, file) = simulated(seed);
+        shards.block_on(async {
+            let mut writes: Vec<_> = (0..5).map(|i| durable(&shards, &file, block(i), i * BLOCK)).collect();
+            assert!(writes.iter_mut().all(|op| poll_once(op).is_pending()));
+            sync(&shards, &file).await.unwrap();
+            let expected: Vec<u8> = (0..5).flat_map(block).collect();
+            assert!(disk.durable_file("/f").unwrap().starts_with(&expected), "seed {seed}: not durable");
+            for (n, _) in all(writes).await {
+                assert_eq!(n.unwrap(), 512);
+            }
+            let (n, _) = durable(&shards, &file, block(7), 7 * BLOCK).await;
+            assert_eq!(n.unwrap(), 512, "the next round begins anew");
+        });
+        assert_eq!((shards.load(), shards.orphans()), ((0, 0, 0), (0, 0)));
+    }
+}
+
 /// Futures that nobody polls again hold up nobody.
 #[test]
 fn who_is_never_polled_again_keeps_nobody_waiting() {
