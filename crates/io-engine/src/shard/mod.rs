@@ -224,6 +224,11 @@ impl Shards {
         self.0.driver
     }
 
+    /// True if a pool of threads stands beside the drivers, for what they cannot do: not beside a simulator, nor beside a pool.
+    pub fn has_offload(&self) -> bool {
+        !matches!(self.0.driver, DriverName::Sim | DriverName::ThreadPool)
+    }
+
     /// The time that deadlines are in.
     pub fn now(&self) -> Duration {
         self.0.deadlines.now()
