@@ -80,6 +80,50 @@ fn many_writers_of_one_file_have_few_writes() {
     }
 }
 
+/// Tasks of two threads: who comes back to a rest, and when, is left to chance. A rest that nobody ended stopped all of them.
+#[test]
+fn no_rest_is_forgotten_under_any_executor() {
+    const WRITES: u64 = 4000;
+    let run = |shards: &Shards, file: &FileHandle, next: &Arc<std::sync::atomic::AtomicU64>| {
+        let (shards, file, next) = (shards.clone(), file.clone(), next.clone());
+        async move {
+            loop {
+                let i = next.fetch_add(1, std::sync::atomic::Ordering::Relaxed);
+                if i >= WRITES {
+                    break;
+                }
+                assert_eq!(durable(&shards, &file, block(i), i * BLOCK).await.0.unwrap(), 512);
+            }
+        }
+    };
+    on_every_driver(|shards| {
+        let (_dir, file) = scratch(WRITES as usize * BLOCK as usize);
+        in_time("durable writes of tasks on two threads", move || {
+            let next = Arc::default();
+            let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build().unwrap();
+            let tasks: Vec<_> = (0..16).map(|_| runtime.spawn(run(&shards, &file, &next))).collect();
+            for task in tasks {
+                runtime.block_on(task).unwrap();
+            }
+            drop(runtime);
+            next.store(0, std::sync::atomic::Ordering::Relaxed);
+            let executor = Arc::new(smol::Executor::new());
+            let tasks: Vec<_> = (0..16).map(|_| executor.spawn(run(&shards, &file, &next))).collect();
+            let other = executor.clone();
+            let (stop, stopped) = smol::channel::bounded::<()>(1);
+            let thread = std::thread::spawn(move || drop(smol::block_on(other.run(stopped.recv()))));
+            smol::block_on(executor.run(async {
+                for task in tasks {
+                    task.await;
+                }
+            }));
+            drop(stop);
+            thread.join().unwrap();
+            comes_to_rest(&shards);
+        });
+    });
+}
+
 /// On one thread all sixteen come back before anything else happens: the rounds stay whole.
 #[test]
 fn who_was_answered_together_is_taken_together() {
