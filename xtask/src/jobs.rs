@@ -6,7 +6,8 @@
 
 use crate::runner::{Ctx, Outcome};
 use crate::{
-    asan, bindgen, checks, consumers, crashcheck, features, filesystems, link, loom, machine, soak, storm, test, tidy,
+    asan, bindgen, checks, consumers, crashcheck, features, filesystems, link, loom, machine, powercut, soak, storm,
+    test, tidy,
 };
 use anyhow::Result;
 use serde::Serialize;
@@ -248,6 +249,16 @@ pub(crate) static JOBS: &[Job] = &[
         platforms: LINUX,
         minutes_max: 60,
         run: crashcheck::long,
+    },
+    Job {
+        name: "powercut",
+        tier: Tier::Full,
+        what: "five thousand power cuts of a virtual machine, ext4 and the block layer included",
+        drivers: &["uring"],
+        features: FeatureSets::Default,
+        platforms: LINUX,
+        minutes_max: 30,
+        run: powercut::job,
     },
     Job {
         name: "storm-long",

@@ -25,6 +25,7 @@ mod loom;
 mod machine;
 mod matrix;
 mod mounts;
+mod powercut;
 mod probe;
 mod runner;
 mod skips;
@@ -63,6 +64,8 @@ enum Command {
     Bindgen(bindgen::Args),
     /// Cuts the power at every moment of what our crates promise, on the simulator
     Crashcheck(crashcheck::Args),
+    /// Cuts the power of a virtual machine at every write of its disk, and looks for what was durable
+    Powercut(powercut::Args),
     /// Runs the criterion benches
     Bench(bench::Args),
 }
@@ -77,6 +80,7 @@ fn main() -> ExitCode {
         Command::Matrix(args) => matrix::run(&args),
         Command::Bindgen(args) => bindgen::run(&args),
         Command::Crashcheck(args) => crashcheck::run(&args),
+        Command::Powercut(args) => powercut::run(&args),
         Command::Bench(args) => bench::run(&args),
     };
     match done {

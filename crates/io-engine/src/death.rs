@@ -7,7 +7,6 @@ use crate::{
     inflight::{Carrier, Inflight},
     order,
     stats::Where,
-    trace::event_warn,
 };
 use io_core::{Driver, DriverName, Token, Wait, errno};
 use std::{
@@ -89,7 +88,8 @@ impl<S: Carrier> Inflight<S> {
         let reason = error.raw_os_error().unwrap_or(errno::EIO);
         let successor = self.has_pool().then_some(DriverName::ThreadPool);
         let died = Died { driver: self.driver.name(), code: reason, successor };
-        event_warn!(driver = %died.driver, %error, "the driver's channel broke: {died}");
+        #[cfg(feature = "tracing")]
+        crate::trace::later(crate::trace::Later::Died(died));
         let _ = self.death.note.set(died);
         self.death.died = Some((reason, self.clock.now() + GRACE));
     }

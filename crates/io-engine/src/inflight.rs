@@ -350,7 +350,8 @@ impl<S: Carrier> Inflight<S> {
         let pool = flight.to_pool
             || self.death.is_dead()
             || !self.supports.contains(op.kind(), op.class())
-            || offload::blocks_on(self.driver.name(), op.file());
+            || offload::blocks_on(self.driver.name(), op.file())
+            || offload::is_wanted(op);
         // What nobody may continue is not cut either: of an atomic write that would leave a torn one, called a success.
         let most =
             if retry::may_continue(op.kind(), op.flags()) { self.options.transfer_max } else { RawOp::MAX_TRANSFER };

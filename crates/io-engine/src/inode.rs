@@ -58,6 +58,8 @@ pub(crate) struct Inode {
     apart: Mutex<Vec<(Sharing, SharedSync)>>,
     /// Whether reads are tried on the caller's thread first.
     pub(crate) at_once: AtOnce,
+    /// Whether the offload pool does its data syncs, although the driver could.
+    pub(crate) sync_on_pool: AtomicBool,
     /// Durable writes that are done together.
     pub(crate) together: Together,
     /// What the floor above keeps here.
@@ -169,6 +171,7 @@ impl Inode {
                 shared: Default::default(),
                 apart: Mutex::default(),
                 at_once: AtOnce::default(),
+                sync_on_pool: AtomicBool::new(false),
                 together: Together::default(),
                 extension: OnceLock::new(),
             })

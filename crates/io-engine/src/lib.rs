@@ -52,6 +52,7 @@ pub use event_loop::{
 pub use failure::{SyncFailed, in_doubt};
 pub use inflight::{Carrier, Finished, Inflight, InflightOptions};
 pub use io_core as core;
+pub use offload::sync_on_pool;
 pub use pool::{Acquire, BufferPool, ClassStats, PoolBuf, PoolOptions, PoolStats, SizeClass, WhenExhausted};
 pub use select::{DriverOptions, Selected, select};
 pub use shard::{

@@ -8,12 +8,16 @@ use io_core::AlignedBuf;
 /// Huge pages are this large on the platforms where they double sequential throughput.
 pub(crate) const HUGE: usize = 2 << 20;
 
-/// A zeroed block of whole pages. From 2 MiB on it is aligned to them and asks for huge pages (Linux, `MADV_HUGEPAGE`), before
-/// anything has touched it: the advice does nothing for pages that are there already. What nobody touches costs no memory.
+/// A zeroed block of whole pages. From 1 MiB on it is aligned to huge pages and asks for them (Linux, `MADV_HUGEPAGE`), before
+/// anything has touched it: the advice does nothing for pages that are there already. What nobody touches costs no memory; a last huge
+/// page that is used for more than its half is whole.
 #[derive(Debug)]
 pub(crate) struct Mapping {
     base: NonNull<u8>,
     len: usize,
+    /// Bytes that are mapped, for what is behind the block as well.
+    #[cfg(unix)]
+    mapped: usize,
     #[cfg(not(unix))]
     _owner: AlignedBuf,
 }
@@ -31,8 +35,9 @@ impl Mapping {
     #[cfg(unix)]
     pub(crate) fn new(len: usize) -> io::Result<Mapping> {
         assert!(len > 0 && len % 4096 == 0, "{len} bytes are not whole pages");
-        let slack = if len >= HUGE { HUGE } else { 0 };
-        let asked = len.checked_add(slack).ok_or(io::ErrorKind::OutOfMemory)?;
+        let mapped = if len % HUGE >= HUGE / 2 { len.next_multiple_of(HUGE) } else { len };
+        let slack = if mapped >= HUGE { HUGE } else { 0 };
+        let asked = mapped.checked_add(slack).ok_or(io::ErrorKind::OutOfMemory)?;
         let access = libc::PROT_READ | libc::PROT_WRITE;
         let private = libc::MAP_PRIVATE | libc::MAP_ANONYMOUS;
         // SAFETY: a new mapping at an address of the system's choice touches nothing that exists.
@@ -44,9 +49,9 @@ impl Mapping {
         let before = if slack > 0 { start.align_offset(HUGE) } else { 0 };
         let base = start.wrapping_add(before);
         unmap(start, before);
-        unmap(base.wrapping_add(len), slack - before);
-        advise_huge(base, len);
-        Ok(Mapping { base: NonNull::new(base).expect("the first page is never mapped"), len })
+        unmap(base.wrapping_add(mapped), slack - before);
+        advise_huge(base, mapped);
+        Ok(Mapping { base: NonNull::new(base).expect("the first page is never mapped"), len, mapped })
     }
 
     /// A block of `len` bytes, which has to be a multiple of 4096.
@@ -75,7 +80,7 @@ impl Mapping {
 #[cfg(unix)]
 impl Drop for Mapping {
     fn drop(&mut self) {
-        unmap(self.base.as_ptr(), self.len);
+        unmap(self.base.as_ptr(), self.mapped);
     }
 }
 
@@ -107,10 +112,10 @@ mod tests {
 
     #[test]
     fn large_blocks_are_aligned_for_huge_pages_and_all_are_zeroed() {
-        for len in [4096, 64 << 10, HUGE - 4096, HUGE, HUGE + 4096, 3 * HUGE] {
+        for len in [4096, 64 << 10, HUGE / 2, HUGE - 4096, HUGE, HUGE + 4096, 3 * HUGE, 3 * HUGE - 4096] {
             let mapping = Mapping::new(len).unwrap();
             assert_eq!(mapping.len(), len);
-            assert_eq!(mapping.base().as_ptr().addr() % if len >= HUGE { HUGE } else { 4096 }, 0);
+            assert_eq!(mapping.base().as_ptr().addr() % if cfg!(unix) && len >= HUGE / 2 { HUGE } else { 4096 }, 0);
             // SAFETY: the block is this test's own.
             let bytes = unsafe { std::slice::from_raw_parts_mut(mapping.base().as_ptr(), len) };
             assert!(bytes.iter().all(|&b| b == 0));

@@ -1,9 +1,10 @@
 //! The pool that does what the driver cannot do without blocking its submitter. It completes through the same slot table and
 //! rings the same readiness as the driver it stands in for.
 
-use io_core::{Completions, Driver, DriverName, FileHandle, Readiness, Unavailable, Wait};
+use crate::inode::Inode;
+use io_core::{Completions, Driver, DriverName, FileHandle, Op, OpKind, Readiness, Unavailable, Wait};
 use io_threadpool::{ThreadPoolDriver, ThreadPoolOptions, threadpool};
-use std::sync::Arc;
+use std::sync::{Arc, atomic::Ordering};
 
 /// File systems on which Linux AIO does not what its name says: `io_submit` waits for the whole operation, direct or not (FUSE
 /// measured, 300 ms of 300 ms; network file systems behave alike). `statfs` magics of FUSE, NFS, CIFS, SMB2 and 9P.
@@ -13,6 +14,21 @@ const SUBMIT_BLOCKS: [i64; 5] = [0x6573_5546, 0x6969, 0xff53_4d42, 0xfe53_4d42, 
 #[inline]
 pub(crate) fn blocks_on(driver: DriverName, file: Option<&FileHandle>) -> bool {
     driver == DriverName::Aio && file.is_some_and(|file| SUBMIT_BLOCKS.contains(&file.facts().fs_magic))
+}
+
+/// Says who does the fdatasyncs of an inode that begin from now on: the driver, or the offload pool that stands beside it. Which is faster
+/// is a matter of file system and kernel. Without such a pool ([`Shards::has_offload`](crate::Shards::has_offload)) nothing changes.
+pub fn sync_on_pool(file: &FileHandle, yes: bool) {
+    let flag = &Inode::of(file).sync_on_pool;
+    if flag.load(Ordering::Relaxed) != yes {
+        flag.store(yes, Ordering::Relaxed);
+    }
+}
+
+/// True if this is a sync that is to go to the pool.
+#[inline]
+pub(crate) fn is_wanted(op: &Op) -> bool {
+    op.kind() == OpKind::SyncData && op.file().is_some_and(|file| Inode::of(file).sync_on_pool.load(Ordering::Relaxed))
 }
 
 pub(crate) struct Offload {

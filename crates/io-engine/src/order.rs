@@ -1,6 +1,8 @@
 //! Keeps a sync behind the writes it covers and remembers what a failure means. All of it is per inode, see `inode.rs`; nothing
 //! is ever linked in the kernel, where a short write would break the chain (turso#4291).
 
+#[cfg(feature = "tracing")]
+use crate::trace;
 use crate::{
     failure::{SyncFailed, loses_data},
     inode::{Change, Inode, Mailbox, Sync},
@@ -44,7 +46,7 @@ pub(crate) fn answered(op: &Op, epoch: Option<u64>, code: Option<i32>) -> Result
     if let (Some(file), Some(epoch)) = (op.changes(), epoch) {
         let inode = Inode::of(file);
         if code.is_some_and(|code| loses_data(op.kind(), op.flags(), code)) {
-            inode.fail(code.unwrap_or_default());
+            mark(inode, op, code.unwrap_or_default());
         }
         inode.end_change(epoch, Change::of(op), op.done(), code);
         return match inode.failed() {
@@ -56,11 +58,23 @@ pub(crate) fn answered(op: &Op, epoch: Option<u64>, code: Option<i32>) -> Result
     let inode = Inode::of(file);
     inode.end_sync(code.is_none());
     match code {
-        Some(code) if loses_data(op.kind(), op.flags(), code) => inode.fail(code),
+        Some(code) if loses_data(op.kind(), op.flags(), code) => mark(inode, op, code),
         Some(_) => {}
         None => return inode.failed().map_or(Ok(()), Err),
     }
     Ok(())
+}
+
+/// From here on nobody can say what of the inode is durable.
+#[cold]
+fn mark(inode: &Inode, op: &Op, code: i32) {
+    #[cfg(feature = "tracing")]
+    if inode.failed().is_none() {
+        let key = op.file().and_then(|file| file.facts().inode);
+        trace::later(trace::Later::Marked { kind: op.kind(), code, inode: key });
+    }
+    let _ = op;
+    inode.fail(code);
 }
 
 /// A sync that was admitted is answered without having run.
@@ -76,9 +90,9 @@ pub(crate) fn lost(op: &Op, epoch: Option<u64>) {
     let code = io_core::errno::EIO;
     if let (Some(file), Some(epoch)) = (op.changes(), epoch) {
         let inode = Inode::of(file);
-        inode.fail(code);
+        mark(inode, op, code);
         inode.end_change(epoch, Change::of(op), 0, Some(code));
     } else if let Some(file) = op.file().filter(|_| op.kind().is_sync()) {
-        Inode::of(file).fail(code);
+        mark(Inode::of(file), op, code);
     }
 }

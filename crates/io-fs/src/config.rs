@@ -38,7 +38,7 @@ const PREALLOCATE_SIZE: RangeInclusive<u64> = 1..=i64::MAX as u64;
 /// | `pool_threads` | 0 | 0 to 4096 | `IOFS_POOL_THREADS` |
 /// | `submit_from` | caller | `caller`, `engine` | `IOFS_SUBMIT_FROM` |
 /// | `at_once_max` | 64 KiB | 0 to 1 GiB | `IOFS_AT_ONCE_MAX` |
-/// | `durable_route` | the faster one | `dsync`, `sync` | `IOFS_DURABLE_ROUTE` (`auto` for the default) |
+/// | `durable_route` | the faster one | `dsync`, `sync`, `pool-sync` | `IOFS_DURABLE_ROUTE` (`auto` for the default) |
 /// | `buffer_pool_size` | 64 | 1 to 1048576 | `IOFS_BUFFER_POOL_SIZE` |
 /// | `preallocate_wal` | true | | `IOFS_PREALLOCATE_WAL` |
 /// | `preallocate_size` | 64 MiB | 1 to 2^63 - 1 | `IOFS_PREALLOCATE_SIZE` |

@@ -273,6 +273,8 @@ impl<T, L: AIOEventListener<Request = T>> Turn<T, L> {
         };
         let started = self.timed().then(Instant::now);
         self.core.submit(wait);
+        #[cfg(feature = "tracing")]
+        crate::trace::tell();
         self.staged_direct = 0;
         self.stats.note_submit(started, wait != Wait::No);
     }

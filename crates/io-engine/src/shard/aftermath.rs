@@ -62,6 +62,8 @@ impl Aftermath {
     /// Wakes and drops.
     #[inline]
     pub(crate) fn run(mut self) {
+        #[cfg(feature = "tracing")]
+        crate::trace::tell();
         if self.wakers.is_empty() && self.answers.is_empty() && self.told.is_empty() {
             return self.keep();
         }

@@ -73,7 +73,7 @@ pub(crate) struct Shard {
     pub(crate) readiness: Arc<dyn Readiness>,
     pub(crate) watch: Watch,
     pub(crate) death: Note,
-    /// In flight as of the last hold of the lock, for those who do not take it.
+    /// In flight or at rest as of the last hold of the lock, for those who do not take it.
     busy: AtomicU32,
     /// Whether sleepers outside have to be told: not where the owner waits inside.
     arms: bool,
@@ -91,6 +91,11 @@ struct State {
 }
 
 impl State {
+    /// In flight, or at rest: somebody has to come back.
+    fn busy(&self) -> u32 {
+        self.core.in_flight() + self.resting.len() as u32
+    }
+
     fn due_in(&self) -> Option<Duration> {
         let rest = if self.resting.is_empty() { None } else { Some(REST) };
         self.core.due_in().into_iter().chain(rest).min()
@@ -110,7 +115,8 @@ pub(crate) enum Begun {
 #[derive(Clone, Copy, Debug, Default)]
 pub(crate) struct Turned {
     pub(crate) delivered: u32,
-    pub(crate) in_flight: u32,
+    /// In flight or at rest now.
+    pub(crate) busy: u32,
     /// What rested was begun.
     came_back: bool,
     /// Something rests until the next turn.
@@ -182,7 +188,7 @@ impl Shard {
         // A reaper that sleeps on the readiness would not hear of it, if the caller went on to compute, or to wait for somebody else.
         if may_defer && direct && state.core.staged() < STAGE_MAX && !self.watch.is_watching() {
             let cell = self.attach(&mut state, token);
-            self.busy.store(state.core.in_flight(), Ordering::SeqCst);
+            self.busy.store(state.busy(), Ordering::SeqCst);
             return Ok(Begun::Under(cell));
         }
         let mut after = Aftermath::new();
@@ -254,7 +260,7 @@ impl Shard {
             let more = self.reap(&mut state, Token::NONE, &mut None, &mut after);
             let settled = !more && self.settle(&mut state, true);
             turned.delivered += (state.core.stats().answered - before) as u32;
-            turned.in_flight = state.core.in_flight();
+            turned.busy = state.busy();
             turned.due = state.due_in();
             turned.rests = !state.resting.is_empty();
             drop(state);
@@ -289,6 +295,8 @@ impl Shard {
         let inline = token == mine && matches!(to, To::Caller);
         let (kind, want) = (op.kind(), weight.bytes());
         state.meter.note(&Seen { kind, want, result: &result, took, offloaded, inline });
+        #[cfg(feature = "tracing")]
+        crate::trace::slow(&op, took, offloaded);
         self.admission.leave(weight);
         match to {
             To::Caller => {
@@ -396,7 +404,7 @@ impl Shard {
         if state.core.wants_submit() {
             return false;
         }
-        let busy = state.core.in_flight();
+        let busy = state.busy();
         self.busy.store(busy, Ordering::SeqCst);
         if busy == 0 {
             let armed = std::mem::take(&mut state.armed);

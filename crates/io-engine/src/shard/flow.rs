@@ -366,6 +366,7 @@ impl<T> Timed<T> {
     #[cold]
     fn time_is_over(&mut self) -> TimedOut<T> {
         let operation = self.finish().expect("it was polled just now");
+        crate::trace::event_warn!(?operation, "an operation was given up by the clock");
         TimedOut { ticket: Ticket(operation) }
     }
 

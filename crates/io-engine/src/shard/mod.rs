@@ -224,6 +224,11 @@ impl Shards {
         self.0.driver
     }
 
+    /// True if a pool of threads stands beside the drivers, for what they cannot do: not beside a simulator, nor beside a pool.
+    pub fn has_offload(&self) -> bool {
+        !matches!(self.0.driver, DriverName::Sim | DriverName::ThreadPool)
+    }
+
     /// The time that deadlines are in.
     pub fn now(&self) -> Duration {
         self.0.deadlines.now()
@@ -432,6 +437,9 @@ impl Shards {
     fn begin_sync(&self, op: &Op, kind: SyncKind) -> Arc<Cell> {
         let file = op.file().expect("a sync has a file");
         let inode = Inode::arc_of(file);
+        for batch in together::flush(&inode, self.0.number) {
+            self.push(Queued::Batch(batch));
+        }
         let cell = Cell::under(Way::Shared, None);
         let sharing = Sharing { kind, engine: self.0.shards[0].owner_number() };
         if inode.join_shared(sharing, file, cell.clone()) {

@@ -128,6 +128,12 @@ pub(crate) fn wake(inode: &Arc<Inode>) -> Vec<Batch> {
     if state.full == 0 { Vec::new() } else { state.round(inode) }
 }
 
+/// All of the engine's writes that wait are to be begun at once: a sync was asked for, and covers what came before it.
+pub(crate) fn flush(inode: &Arc<Inode>, engine: u64) -> Vec<Batch> {
+    let mut state = inode.together.lock();
+    if state.engine != engine || state.next.is_empty() { Vec::new() } else { state.round(inode) }
+}
+
 impl State {
     /// All that waits is under way from here on.
     fn round(&mut self, inode: &Arc<Inode>) -> Vec<Batch> {
@@ -135,10 +141,11 @@ impl State {
         let mut next: Vec<_> = self.next.drain(..).filter_map(|cell| Some((cell.admit()?, cell))).collect();
         next.sort_by_key(|(op, _)| op.offset());
         self.floor = next.iter().map(|(op, _)| op.offset().saturating_add(op.len())).max().unwrap_or_default();
-        (self.top, self.members) = (self.floor, next.len());
+        self.top = self.floor;
+        self.members = next.len() + if self.batches > 0 { self.members } else { 0 };
         let batches = runs(inode, next);
-        self.batches = batches.len() as u32;
-        if batches.is_empty() {
+        self.batches += batches.len() as u32;
+        if self.batches == 0 {
             self.engine = 0;
         }
         batches

@@ -90,6 +90,12 @@ impl Watcher {
         turned.rests
     }
 
+    /// Makes the descriptor readable.
+    #[cfg(feature = "smol")]
+    pub(crate) fn ring(&self) {
+        self.shard.readiness.wake();
+    }
+
     /// True if the engine has ended: nothing new will come.
     #[cfg(all(unix, any(feature = "tokio", feature = "smol")))]
     pub(crate) fn is_over(&self) -> bool {
@@ -221,7 +227,7 @@ fn reap(shard: &Arc<Shard>) {
         } else {
             watch.mode.store(WATCHING, Ordering::SeqCst);
             let turned = shard.turn();
-            if turned.in_flight > 0 || turned.rests {
+            if turned.busy > 0 {
                 idle = Duration::ZERO;
                 shard.readiness.wait(turned.due);
             } else {
@@ -235,7 +241,7 @@ fn reap(shard: &Arc<Shard>) {
         }
     }
     let mut left = LAST_WAIT;
-    while shard.turn().in_flight > 0 && !left.is_zero() {
+    while shard.turn().busy > 0 && !left.is_zero() {
         shard.readiness.wait(Some(NAP_MAX));
         left = left.saturating_sub(NAP_MAX);
     }

@@ -45,6 +45,8 @@ impl<S: Steps> Future for TimedComposite<S> {
             return Poll::Pending;
         }
         let ticket = self.composite.take().expect("polled above");
+        #[cfg(feature = "tracing")]
+        tracing::warn!(call = std::any::type_name::<S>(), "a call was given up by the clock");
         Poll::Ready(Err(CompositeTimedOut { ticket }))
     }
 }

@@ -33,7 +33,7 @@ impl IoConfig {
         vars.read("IOFS_POOL_THREADS", "a number", number, &mut self.pool_threads)?;
         vars.read("IOFS_SUBMIT_FROM", "caller or engine", submit_from, &mut self.submit_from)?;
         vars.read("IOFS_AT_ONCE_MAX", "a number of bytes", bytes, &mut self.at_once_max)?;
-        vars.read("IOFS_DURABLE_ROUTE", "auto, dsync or sync", durable_route, &mut self.durable_route)?;
+        vars.read("IOFS_DURABLE_ROUTE", "auto, dsync, sync or pool-sync", durable_route, &mut self.durable_route)?;
         vars.read("IOFS_BUFFER_POOL_SIZE", "a number", number, &mut self.buffer_pool_size)?;
         vars.read("IOFS_PREALLOCATE_WAL", "yes or no", yes_or_no, &mut self.preallocate_wal)?;
         vars.read("IOFS_PREALLOCATE_SIZE", "a number of bytes", bytes, &mut self.preallocate_size)?;
@@ -89,6 +89,7 @@ pub(super) fn durable_route(text: &str) -> Option<Option<DurableRoute>> {
         "auto" => Some(None),
         "dsync" => Some(Some(DurableRoute::Dsync)),
         "sync" => Some(Some(DurableRoute::WriteThenSync)),
+        "pool-sync" => Some(Some(DurableRoute::WriteThenPoolSync)),
         _ => None,
     }
 }

@@ -40,7 +40,7 @@ pub(super) mod submit_from {
     }
 }
 
-/// The way of durable writes: `auto`, `dsync` or `sync`.
+/// The way of durable writes: `auto`, `dsync`, `sync` or `pool-sync`.
 pub(super) mod durable_route {
     use crate::DurableRoute;
     use serde::{Deserialize, Deserializer, Serializer, de};
@@ -53,6 +53,7 @@ pub(super) mod durable_route {
             None => "auto",
             Some(DurableRoute::Dsync) => "dsync",
             Some(DurableRoute::WriteThenSync) => "sync",
+            Some(DurableRoute::WriteThenPoolSync) => "pool-sync",
         })
     }
 
@@ -61,6 +62,6 @@ pub(super) mod durable_route {
     ) -> Result<Option<DurableRoute>, D::Error> {
         let word = String::deserialize(deserializer)?;
         crate::config::env::durable_route(&word)
-            .ok_or_else(|| de::Error::invalid_value(de::Unexpected::Str(&word), &"auto, dsync or sync"))
+            .ok_or_else(|| de::Error::invalid_value(de::Unexpected::Str(&word), &"auto, dsync, sync or pool-sync"))
     }
 }

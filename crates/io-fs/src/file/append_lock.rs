@@ -33,6 +33,8 @@ const END: u64 = i64::MAX as u64 - 1;
 pub(super) struct InodeState {
     lock: Mutex<LockState>,
     durable_writers: AtomicU32,
+    /// How many there were at once lately, in sixteenths: the most, which is forgotten slowly.
+    lately: AtomicU32,
 }
 
 #[derive(Debug, Default)]
@@ -66,7 +68,10 @@ impl InodeState {
 
     /// Counts a durable write that begins; the count includes it.
     pub(super) fn enter_durable(self: &Arc<Self>) -> DurableWriter {
-        self.durable_writers.fetch_add(1, Ordering::Relaxed);
+        let now = self.durable_writers.fetch_add(1, Ordering::Relaxed) + 1;
+        // A lost update costs nothing: the next write makes it up.
+        let before = self.lately.load(Ordering::Relaxed);
+        self.lately.store((before - before.div_ceil(256)).max(now.saturating_mul(16)), Ordering::Relaxed);
         DurableWriter(self.clone())
     }
 }
@@ -78,6 +83,11 @@ impl DurableWriter {
     /// How many there are on the inode now.
     pub(super) fn count(&self) -> u32 {
         self.0.durable_writers.load(Ordering::Relaxed)
+    }
+
+    /// How many there are at once, as of lately: a crowd whose writes have just ended together is still one.
+    pub(super) fn company(&self) -> u32 {
+        self.0.lately.load(Ordering::Relaxed).div_ceil(16).max(1)
     }
 }
 

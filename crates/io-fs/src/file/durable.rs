@@ -5,14 +5,17 @@ use super::{
     append_lock::{DurableWriter, InodeState},
     direct::address,
     errors,
-    planner::{DurabilityRow, DurableRoute, LaneKey, Trip},
+    planner::{Company, DurabilityRow, DurableRoute, LaneKey, Trip},
     written_of,
 };
 use crate::{
     FileSystem,
     composite::{Composite, Step, Steps, sealed::Sealed, step},
 };
-use io_engine::core::{BufResult, IoBuf, Op, RwFlags, errno};
+use io_engine::{
+    core::{BufResult, IoBuf, Op, RwFlags, errno},
+    sync_on_pool,
+};
 use std::{
     fmt,
     future::Future,
@@ -28,16 +31,16 @@ const SYNCS_MAX: u32 = 3;
 impl File {
     /// Writes the buffer's bytes at `offset`, all of them, and answers when they are durable.
     ///
-    /// It goes one of two ways, whichever was measured to be faster for this device and this number of writers
+    /// It goes one of three ways, whichever was measured to be faster for this device and about this number of writers at once
     /// ([`FileSystem::durability_table`]): one write with `RWF_DSYNC`, which is one for all if several writers write places that follow
-    /// one another, or a write and an fdatasync that it shares with others.
+    /// one another, or a write and an fdatasync that it shares with others, done by the driver or by the offload pool.
     ///
     /// # Errors
     /// As [`File::write_at`] and [`File::sync_data`]: whatever fails, the write is not known to be durable, and if it was the sync (or
     /// an `RWF_DSYNC` write that had begun), every later one of the inode answers [`SyncFailed`](crate::SyncFailed), and
     /// [`File::in_doubt`] says which bytes are concerned.
     pub fn write_durable_at<B: IoBuf>(&self, buf: B, offset: u64) -> Composite<DurableSteps<B>> {
-        let steps = DurableSteps { file: self.clone(), offset, trip: None, stage: Stage::New(buf) };
+        let steps = DurableSteps { file: self.clone(), offset, trip: None, on_pool: false, stage: Stage::New(buf) };
         Composite::new(self.0.fs.shards(), steps)
     }
 }
@@ -54,6 +57,8 @@ pub struct DurableSteps<B: IoBuf> {
     file: File,
     offset: u64,
     trip: Option<Journey>,
+    /// Its sync goes to the pool.
+    on_pool: bool,
     stage: Stage<B>,
 }
 
@@ -61,7 +66,7 @@ pub struct DurableSteps<B: IoBuf> {
 struct Journey {
     writer: DurableWriter,
     trip: Trip,
-    concurrent: bool,
+    company: Company,
     began: Duration,
     settled: bool,
 }
@@ -113,7 +118,7 @@ impl<B: IoBuf> Future for DurableSteps<B> {
                 Stage::Write(write, len) => {
                     let Poll::Ready((result, buf)) = Pin::new(write).poll(cx) else { return Poll::Pending };
                     match result.and_then(|n| all(n, *len)) {
-                        Ok(n) => this.stage = Stage::Sync(step(this.file.sync_data()), n, buf, 1),
+                        Ok(n) => this.stage = this.sync(n, buf, 1),
                         Err(error) => return Poll::Ready(this.over(Err(error), buf)),
                     }
                 }
@@ -134,16 +139,19 @@ impl<B: IoBuf> DurableSteps<B> {
         let Stage::New(buf) = mem::replace(&mut self.stage, Stage::Over) else { return };
         let (fs, facts) = (&self.file.0.fs, self.file.0.handle.facts());
         let writer = InodeState::of(&self.file.0.handle).enter_durable();
-        let writers = writer.count();
-        let concurrent = writers > 1;
-        let key = LaneKey { device: facts.inode.map_or(0, |inode| inode.dev), direct: facts.direct, concurrent };
-        let trip = fs.0.planner.begin(key, writers);
+        let writers = writer.company();
+        let company = Company::of(writers);
+        let key = LaneKey { device: facts.inode.map_or(0, |inode| inode.dev), direct: facts.direct, company };
+        let began = fs.shards().now();
+        let trip = fs.0.planner.begin(key, writers, fs.shards().has_offload(), began);
         let settled = fs.0.config.durable_route;
-        let (began, route) = (fs.shards().now(), settled.unwrap_or(trip.route));
-        self.trip = Some(Journey { writer, trip, concurrent, began, settled: settled.is_some() });
+        let route = settled.unwrap_or(trip.route);
+        let together = writer.count() > 1;
+        self.trip = Some(Journey { writer, trip, company, began, settled: settled.is_some() });
+        self.on_pool = route == DurableRoute::WriteThenPoolSync;
         self.stage = match route {
-            DurableRoute::Dsync => self.dsync(buf, Instead::Itself, concurrent),
-            DurableRoute::WriteThenSync => self.write(buf),
+            DurableRoute::Dsync => self.dsync(buf, Instead::Itself, together),
+            DurableRoute::WriteThenSync | DurableRoute::WriteThenPoolSync => self.write(buf),
         };
     }
 
@@ -161,6 +169,11 @@ impl<B: IoBuf> DurableSteps<B> {
     fn write(&self, buf: B) -> Stage<B> {
         let len = buf.len();
         Stage::Write(step(self.file.write_at(buf, self.offset)), len)
+    }
+
+    fn sync(&self, n: usize, buf: B, syncs: u32) -> Stage<B> {
+        sync_on_pool(&self.file.0.handle, self.on_pool);
+        Stage::Sync(step(self.file.sync_data()), n, buf, syncs)
     }
 
     fn after_dsync(&mut self, result: io::Result<usize>, buf: B) -> Option<BufResult<usize, B>> {
@@ -186,7 +199,7 @@ impl<B: IoBuf> DurableSteps<B> {
             Ok(()) => Some(self.over(Ok(n), buf)),
             Err(error) if self.file.in_doubt().is_some() => Some(self.over(Err(error), buf)),
             Err(_) if syncs < SYNCS_MAX => {
-                self.stage = Stage::Sync(step(self.file.sync_data()), n, buf, syncs + 1);
+                self.stage = self.sync(n, buf, syncs + 1);
                 None
             }
             // Others write and fail without a break. What does not wait for them: the same bytes once more, by the other route.
@@ -199,9 +212,10 @@ impl<B: IoBuf> DurableSteps<B> {
 
     fn over(&mut self, result: io::Result<usize>, buf: B) -> BufResult<usize, B> {
         self.stage = Stage::Over;
-        if let Some(Journey { writer, trip, concurrent, began, settled }) = self.trip.take() {
-            // Who was alone at first and is not at the end was slowed by others, and the other way round.
-            if !settled && result.is_ok() && (writer.count() > 1) == concurrent {
+        if let Some(Journey { writer, trip, company, began, settled }) = self.trip.take() {
+            // Who was alone at first and is not at the end was slowed by others.
+            let stayed_alone = company != Company::ALONE || writer.count() == 1;
+            if !settled && result.is_ok() && stayed_alone {
                 let fs = &self.file.0.fs;
                 fs.0.planner.done(trip, fs.shards().now().saturating_sub(began));
             }

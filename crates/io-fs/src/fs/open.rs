@@ -66,6 +66,7 @@ impl FileSystem {
         }
         match self.open_plainly(path, plain).await {
             Err(error) if refuses_direct(&error) => {
+                told_buffered(path, &error);
                 self.open_plainly(path, OpenOptions { direct: false, ..plain }).await
             }
             answer => answer,
@@ -82,7 +83,11 @@ impl FileSystem {
             Ok(direct) if buffered.facts().inode.is_some() && direct.facts().inode == buffered.facts().inode => {
                 Ok(direct)
             }
-            _ => Ok(buffered),
+            Ok(_) => Ok(buffered),
+            Err(error) => {
+                told_buffered(path, &error);
+                Ok(buffered)
+            }
         }
     }
 
@@ -96,6 +101,14 @@ impl FileSystem {
     pub(super) fn open_op(&self, path: &Path, options: OpenOptions) -> io::Result<Operation<io::Result<FileHandle>>> {
         Ok(self.run(Op::open(path, options)?, file_of))
     }
+}
+
+/// A file that was to be direct, and may be buffered, is buffered.
+#[cold]
+fn told_buffered(path: &Path, error: &io::Error) {
+    #[cfg(feature = "tracing")]
+    tracing::warn!(path = %path.display(), %error, "the file cannot be direct; it is opened buffered");
+    let _ = (path, error);
 }
 
 fn refuses_direct(error: &io::Error) -> bool {

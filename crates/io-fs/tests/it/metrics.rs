@@ -140,6 +140,90 @@ mod told {
         fn exit(&self, _: &span::Id) {}
     }
 
+    /// What is said of a life with these in it.
+    fn said(live: impl FnOnce()) -> Vec<String> {
+        let events = Events::default();
+        tracing::subscriber::with_default(events.clone(), live);
+        let mut events = std::mem::take(&mut *events.0.lock().unwrap());
+        events.retain(|event| !event.contains("file system started") && !event.contains("a core ended"));
+        events
+    }
+
+    #[test]
+    fn operations_that_do_well_are_not_told_of() {
+        assert_eq!(
+            said(|| {
+                let site = simulated(SimOptions::seeded(9));
+                site.run(work(&site));
+            }),
+            [""; 0]
+        );
+    }
+
+    #[test]
+    fn what_goes_wrong_is_told_once() {
+        use std::time::Duration;
+        let slow = Duration::from_secs(2)..=Duration::from_secs(2);
+        let events = said(|| {
+            let site = simulated(SimOptions { latency: slow, ..SimOptions::seeded(9) });
+            site.run(async {
+                let file = site.fs.create(site.at("f")).await.unwrap();
+                file.write_at(vec![1; 77], 11).await.0.unwrap();
+            });
+        });
+        let [open, write] = &events[..] else { panic!("{events:?}") };
+        assert!(open.contains("slow") && open.contains("kind=Open"), "{events:?}");
+        for part in ["slow", "kind=Write", "offset=11", "bytes=77", "took=2s"] {
+            assert!(write.contains(part), "{events:?}");
+        }
+
+        let events = said(|| {
+            let site = simulated(SimOptions::seeded(9));
+            site.run(async {
+                let file = site.fs.create(site.at("f")).await.unwrap();
+                site.sim().fail(io_sim::Which::syncs(), io_fs::errno::EIO);
+                file.write_at(vec![1; 77], 0).await.0.unwrap();
+                for _ in 0..3 {
+                    file.sync_data().await.unwrap_err();
+                }
+            });
+        });
+        assert!(
+            events.len() == 1 && events[0].contains("in doubt") && events[0].contains("kind=SyncData"),
+            "{events:?}"
+        );
+
+        let events = said(|| {
+            let site = simulated(SimOptions::seeded(9));
+            site.run(async {
+                let file = site.fs.create(site.at("f")).await.unwrap();
+                site.sim().wedge(io_sim::Which::writes());
+                let _ = file.write_at(vec![1; 77], 0).with_timeout(Duration::from_millis(9)).await.unwrap_err();
+                site.sim().wedge(io_sim::Which::writes());
+                let _ = file.append(vec![1; 77]).with_timeout(Duration::from_millis(9)).await.unwrap_err();
+                site.sim().release_wedged();
+            });
+        });
+        assert_eq!(events.iter().filter(|event| event.contains("given up by the clock")).count(), 2, "{events:?}");
+
+        let events = said(|| {
+            let site = simulated(SimOptions::seeded(9));
+            site.sim().fail(io_sim::Which::kind(OpKind::Open).nth(1), io_fs::errno::EINVAL);
+            let options = io_fs::FileOptions::from(io_fs::OpenOptions::CREATE).direct_or_buffered(true);
+            let file = site.run(site.fs.open_with(site.at("f"), options)).unwrap();
+            assert!(!file.is_direct());
+        });
+        assert!(events.len() == 1 && events[0].contains("opened buffered"), "{events:?}");
+
+        let events = said(|| {
+            let site = simulated(SimOptions::seeded(9));
+            site.sim().break_drivers(io_fs::errno::EBADF);
+            // It was with the driver: nobody knows what became of it.
+            assert!(glance(&mut Box::pin(site.fs.open(site.at("f")))).is_pending());
+        });
+        assert!(!events.is_empty() && events[0].contains("channel broke"), "{events:?}");
+    }
+
     #[test]
     fn one_event_says_which_driver_runs_on_which_kernel_and_why() {
         let events = Events::default();

@@ -80,6 +80,50 @@ fn many_writers_of_one_file_have_few_writes() {
     }
 }
 
+/// Tasks of two threads: who comes back to a rest, and when, is left to chance. A rest that nobody ended stopped all of them.
+#[test]
+fn no_rest_is_forgotten_under_any_executor() {
+    const WRITES: u64 = 4000;
+    let run = |shards: &Shards, file: &FileHandle, next: &Arc<std::sync::atomic::AtomicU64>| {
+        let (shards, file, next) = (shards.clone(), file.clone(), next.clone());
+        async move {
+            loop {
+                let i = next.fetch_add(1, std::sync::atomic::Ordering::Relaxed);
+                if i >= WRITES {
+                    break;
+                }
+                assert_eq!(durable(&shards, &file, block(i), i * BLOCK).await.0.unwrap(), 512);
+            }
+        }
+    };
+    on_every_driver(|shards| {
+        let (_dir, file) = scratch(WRITES as usize * BLOCK as usize);
+        in_time("durable writes of tasks on two threads", move || {
+            let next = Arc::default();
+            let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build().unwrap();
+            let tasks: Vec<_> = (0..16).map(|_| runtime.spawn(run(&shards, &file, &next))).collect();
+            for task in tasks {
+                runtime.block_on(task).unwrap();
+            }
+            drop(runtime);
+            next.store(0, std::sync::atomic::Ordering::Relaxed);
+            let executor = Arc::new(smol::Executor::new());
+            let tasks: Vec<_> = (0..16).map(|_| executor.spawn(run(&shards, &file, &next))).collect();
+            let other = executor.clone();
+            let (stop, stopped) = smol::channel::bounded::<()>(1);
+            let thread = std::thread::spawn(move || drop(smol::block_on(other.run(stopped.recv()))));
+            smol::block_on(executor.run(async {
+                for task in tasks {
+                    task.await;
+                }
+            }));
+            drop(stop);
+            thread.join().unwrap();
+            comes_to_rest(&shards);
+        });
+    });
+}
+
 /// On one thread all sixteen come back before anything else happens: the rounds stay whole.
 #[test]
 fn who_was_answered_together_is_taken_together() {
@@ -195,6 +239,27 @@ fn who_waits_can_be_cancelled_or_go() {
     assert_eq!((shards.load(), shards.orphans()), ((0, 0, 0), (0, 0)));
     let expected: Vec<u8> = [block(0), vec![0; 512], vec![0; 512], block(3), block(4)].concat();
     assert_eq!(disk.read_file("/f").unwrap()[..expected.len()], expected);
+}
+
+/// A sync covers all writes that were begun before it, also those that wait for others (I8).
+#[test]
+fn a_sync_covers_those_that_wait() {
+    for seed in 0..20 {
+        let (disk, shards, file) = simulated(seed);
+        shards.block_on(async {
+            let mut writes: Vec<_> = (0..5).map(|i| durable(&shards, &file, block(i), i * BLOCK)).collect();
+            assert!(writes.iter_mut().all(|op| poll_once(op).is_pending()));
+            sync(&shards, &file).await.unwrap();
+            let expected: Vec<u8> = (0..5).flat_map(block).collect();
+            assert!(disk.durable_file("/f").unwrap().starts_with(&expected), "seed {seed}: not durable");
+            for (n, _) in all(writes).await {
+                assert_eq!(n.unwrap(), 512);
+            }
+            let (n, _) = durable(&shards, &file, block(7), 7 * BLOCK).await;
+            assert_eq!(n.unwrap(), 512, "the next round begins anew");
+        });
+        assert_eq!((shards.load(), shards.orphans()), ((0, 0, 0), (0, 0)));
+    }
 }
 
 /// Futures that nobody polls again hold up nobody.
