@@ -10,7 +10,7 @@ mod segment;
 mod walk;
 
 pub use group::{GROUP_HEADER, GroupFault, GroupHeader, GroupMark, encode_group};
-pub use names::{LOCK_NAME, PREPARED_NAME, segment_name, segment_number};
+pub use names::{LOCK_NAME, is_prepared, prepared_name, segment_name, segment_number};
 pub use record::{RECORD_HEADER, RawRecord, RecordFault, RecordKind, Records};
 pub use segment::{SEGMENT_HEADER, SegmentFault, SegmentHeader};
 pub use walk::{GroupView, Step, Walk};

@@ -3,9 +3,6 @@
 /// The file whose lock says that the log is open for writing. It holds the number of the process that has it.
 pub const LOCK_NAME: &str = "lock";
 
-/// The file that will be the next segment, while it is being prepared. What is found under this name is of no value.
-pub const PREPARED_NAME: &str = "next.prep";
-
 const DIGITS: usize = 20;
 
 /// The name of a segment's file.
@@ -20,6 +17,18 @@ pub fn segment_number(name: &str) -> Option<u64> {
         return None;
     }
     digits.parse().ok()
+}
+
+/// The name of a file that will be a segment, while it is prepared. No two are named alike, so that nobody meets what an earlier process
+/// has begun.
+pub fn prepared_name(salt: u64) -> String {
+    format!("next-{salt:016x}.prep")
+}
+
+/// Whether this is the name of a file that is being prepared. What is found after a crash is of no value.
+pub fn is_prepared(name: &str) -> bool {
+    let digits = name.strip_prefix("next-").and_then(|rest| rest.strip_suffix(".prep"));
+    digits.is_some_and(|digits| digits.len() == 16 && digits.bytes().all(|byte| byte.is_ascii_hexdigit()))
 }
 
 #[cfg(test)]
@@ -43,5 +52,11 @@ mod tests {
             assert_eq!(segment_number(name), None, "{name}");
         }
         assert!(segment_name(9) < segment_name(10), "their order is the order of names");
+    }
+
+    #[test]
+    fn what_is_prepared_is_known_by_its_name() {
+        assert!(is_prepared(&prepared_name(0)) && is_prepared(&prepared_name(u64::MAX)));
+        assert!(!is_prepared("next-.prep") && !is_prepared("next-00000000000000zz.prep") && !is_prepared("lock"));
     }
 }

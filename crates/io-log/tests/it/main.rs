@@ -1,3 +1,9 @@
-//! The log as its users have it: on the simulator and on real disks.
+//! The log as its users have it: on the simulator, and on every real driver.
 
+mod basics;
+mod crash;
+mod damage;
+mod faults;
+mod kit;
 mod store;
+mod traps;
