@@ -1,7 +1,7 @@
 #!/usr/bin/env python3
 """Builds the peers and runs them side by side: interleaved rounds, medians, ratios to the first row of each workload.
 
-    benches/peers/run.py [quick|full|wal] [workload...]
+    benches/peers/run.py [quick|full|wal|logs] [workload...]
 
 A workload is a name (a1, f32) or a beginning of one ('b*'). The README beside this file tells the rest.
 """
@@ -18,7 +18,7 @@ DATA, WAL = f"{DIR}/data", f"{DIR}/wal"
 GIB = 1 << 30
 
 PACKAGES = ["raw", "hops", "peer-tokio", "peer-smol", "peer-tokio-uring", "peer-compio", "peer-monoio", "peer-glommio",
-            "peer-io-engine", "peer-fsys"]
+            "peer-io-engine", "peer-fsys", "peer-logs"]
 # tokio::fs reads through io_uring only with an unstable cfg: a build of its own.
 UNSTABLE = "peer-tokio-unstable"
 
@@ -34,6 +34,8 @@ OURS = {
     "ours pool": "--runtime tokio --driver threadpool",
     "ours cross --group 1": "--runtime tokio --group 1",
     "ours pool --group 1": "--runtime tokio --driver threadpool --group 1",
+    "ours --group 1": "--runtime local --group 1",
+    "ours localfs --group 1": "--runtime localfs --group 1",
 }
 # Label -> command. A label that is missing here is a command; one that starts with "fio:" is run through fio.
 COMMANDS = {label: f"iofs bench --json {flags}" for label, flags in OURS.items()} | {
@@ -56,6 +58,9 @@ COMMANDS = {label: f"iofs bench --json {flags}" for label, flags in OURS.items()
     "io-engine uring": "peer-io-engine",
     "io-engine aio": "peer-io-engine --variant aio",
     "fsys journal": "peer-fsys",
+    "okaywal": "peer-logs --variant okaywal",
+    "raft-engine": "peer-logs --variant raft-engine",
+    "walrus": "peer-logs --variant walrus",
     "x inline pread": "hops --variant inline",
     "x pool": "hops --variant pool",
     "x flume+eventfd": "hops --variant flume",
@@ -133,6 +138,10 @@ for qd in (1, 32):
     FULL.append(workload(f"g{qd}", f"(g) O_DIRECT, {qd} tasks on 2 workers", f"{DIRECT} --qd {qd}",
                          ["raw_uring", *(row for row in SEND if not row.startswith(("tokio::fs", "async-fs"))), *HAND,
                           *OURS_TASKS]))
+LOG_ROWS = ["okaywal", "raft-engine", "walrus", "fsys journal", "ours --group 1", "ours localfs --group 1", "ours cross --group 1"]
+LOGS = [workload(f"l{bs}w{qd}", f"(l) logs: records of {bs}, {qd} appenders, each waits until its own is durable",
+                 f"--op wal-append --file {WAL} --size 256m --direct 0 --bs {bs} --qd {qd}", LOG_ROWS)
+        for bs in ("64", "1k", "4k") for qd in (1, 16)]
 BY_NAME = {w["name"]: w for w in FULL}
 
 def part(name, rows):
@@ -147,7 +156,8 @@ QUICK_WAL = {"raw_uring --variant link", "raw_aio", "pread_threads", "tokio spaw
              "tokio spawn_blocking twice", "x shard+runtime reap", "compio", *OURS_HERE, *OURS_TASKS}
 QUICK = [part(name, QUICK_HERE) for name in ("a1", "a32", "b1", "b32", "e128k")]
 QUICK += [part("d1", QUICK_WAL), BY_NAME["d16G"], *(part(name, QUICK_TASKS) for name in ("f32", "g1", "g32"))]
-MODES = {"quick": QUICK, "full": FULL, "wal": [w for w in FULL if w["name"].startswith("d")]}
+MODES = {"quick": QUICK, "full": FULL, "wal": [w for w in FULL if w["name"].startswith("d")],
+         "logs": LOGS}
 
 # ---- building and running ----
 

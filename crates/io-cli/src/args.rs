@@ -4,7 +4,7 @@ use crate::{exit::Failure, output, size};
 use clap::{Args, Parser, Subcommand, ValueEnum, error::ErrorKind};
 use std::path::PathBuf;
 
-/// Compares the I/O drivers of this machine on a real file, copies files, runs one workload.
+/// Compares the I/O drivers of this machine on a real file, copies files, runs one workload, keeps records in a log.
 #[derive(Debug, Parser)]
 #[command(name = "iofs", version, after_help = CODES, max_term_width = 110)]
 pub(crate) struct Cli {
@@ -24,6 +24,7 @@ pub(crate) enum Command {
     Compare(CompareArgs),
     Copy(CopyArgs),
     Bench(BenchArgs),
+    Log(crate::log::args::LogArgs),
 }
 
 /// Compares every driver of this machine with plain std::fs on one file.
@@ -131,6 +132,7 @@ Examples:
   iofs bench --file data --qd 32 --direct 1     random reads of 4 KiB in the first GiB
   iofs bench --file data --size 256m --op seqread --bs 128k --qd 8
   iofs bench --file wal --size 64m --op wal-append --qd 16 --json
+  iofs bench --file wal --size 256m --op wal-append --qd 16 --group 1
   iofs bench --file data --driver aio --direct 1 --ops 10000
   iofs bench --file data --qd 32 --runtime tokio --workers 4
   iofs bench --file data --qd 32 --front loop   the same without futures
@@ -172,7 +174,7 @@ pub(crate) struct BenchArgs {
     /// The log of wal-append: zero-written and synced, growing from nothing, or allocated but never written
     #[arg(long, value_enum, default_value_t = Wal::Prealloc)]
     pub(crate) wal: Wal,
-    /// 1: appenders share a commit (unsupported: there is no log yet)
+    /// 1: the appenders of wal-append share a log, in the directory FILE.d, and its durable writes; --size is what is kept of it
     #[arg(long, default_value_t = 0, value_parser = clap::value_parser!(u8).range(0..=1))]
     pub(crate) group: u8,
     /// auto, uring, aio or threadpool
@@ -252,7 +254,7 @@ impl Front {
     }
 }
 
-fn seconds(text: &str) -> Result<f64, String> {
+pub(crate) fn seconds(text: &str) -> Result<f64, String> {
     match text.parse::<f64>() {
         Ok(seconds) if seconds > 0.0 && seconds <= 86_400.0 => Ok(seconds),
         Ok(_) => Err("between 0 (excluded) and 86400".to_owned()),
@@ -266,7 +268,7 @@ pub(crate) fn answer(answer: &clap::Error) -> Result<(), Failure> {
     match answer.kind() {
         ErrorKind::DisplayHelp | ErrorKind::DisplayVersion => output::print(text.trim_end()),
         ErrorKind::MissingSubcommand | ErrorKind::DisplayHelpOnMissingArgumentOrSubcommand => {
-            Err(Failure::usage("no command; `iofs --help` lists them"))
+            Err(Failure::usage("no command; `iofs --help` and `iofs log --help` list them"))
         }
         _ => {
             // The first paragraph says what is wrong; usage and tips follow.

@@ -1,6 +1,7 @@
-//! `iofs`: compares the drivers of this machine on a real file, copies files, runs one workload.
+//! `iofs`: compares the drivers of this machine on a real file, copies files, runs one workload, keeps
+//! records in a log.
 //!
-//! Runs on every platform; Linux has all drivers. It knows io-fs and nothing below it. Errors end here: each becomes one line on
+//! Runs on every platform; Linux has all drivers. It knows io-fs and io-log and nothing below them. Errors end here: each becomes one line on
 //! stderr and an exit code (0 good, 1 the work failed, 2 usage or bad input).
 #![deny(unsafe_code)]
 
@@ -12,6 +13,7 @@ mod copy;
 mod exit;
 mod files;
 mod load;
+mod log;
 mod once;
 mod output;
 mod pick;
@@ -47,5 +49,6 @@ fn run(cli: Cli) -> Result<(), Failure> {
         Command::Compare(args) => compare::run(&args),
         Command::Copy(args) => copy::run(&args),
         Command::Bench(args) => bench::run(&args),
+        Command::Log(args) => log::run(&args),
     }
 }

@@ -14,6 +14,14 @@ use std::{
 
 static LIST: Mutex<Vec<PathBuf>> = Mutex::new(Vec::new());
 
+/// What the next interrupt does, instead of ending the process.
+static GENTLY: Mutex<Option<Box<dyn FnOnce() + Send>>> = Mutex::new(None);
+
+/// Lets the first interrupt do this. The next one ends the process as ever.
+pub(crate) fn stop_gently(stop: impl FnOnce() + Send + 'static) {
+    *GENTLY.lock().unwrap_or_else(PoisonError::into_inner) = Some(Box::new(stop));
+}
+
 fn list() -> MutexGuard<'static, Vec<PathBuf>> {
     LIST.lock().unwrap_or_else(PoisonError::into_inner)
 }
@@ -21,9 +29,13 @@ fn list() -> MutexGuard<'static, Vec<PathBuf>> {
 /// Installs the handler of interrupting signals.
 pub(crate) fn remove_on_interrupt() -> Result<(), Failure> {
     let end = || {
+        let gently = GENTLY.lock().unwrap_or_else(PoisonError::into_inner).take();
+        if let Some(stop) = gently {
+            return stop();
+        }
         let list = list();
         for path in &*list {
-            let _ = fs::remove_file(path);
+            remove(path);
         }
         // A progress bar may stand in the line.
         let fresh_line = if io::stderr().is_terminal() { "\r\x1b[K" } else { "" };
@@ -34,7 +46,13 @@ pub(crate) fn remove_on_interrupt() -> Result<(), Failure> {
     ctrlc::set_handler(end).map_err(|error| Failure::work(format!("cannot handle signals: {error}")))
 }
 
-/// A file that is removed when this is dropped.
+fn remove(path: &Path) {
+    if fs::remove_file(path).is_err() {
+        let _ = fs::remove_dir_all(path);
+    }
+}
+
+/// A file, or a directory with all that is in it, that is removed when this is dropped.
 #[derive(Debug)]
 pub(crate) struct Scratch {
     path: PathBuf,
@@ -48,6 +66,14 @@ impl Scratch {
         let (file, path) = made.keep().map_err(|kept| kept.error)?;
         list.push(path.clone());
         Ok((Scratch { path }, file))
+    }
+
+    /// Makes an empty directory of a name that nothing else has, open to the user alone.
+    pub(crate) fn create_dir(dir: &Path, prefix: &str) -> io::Result<Scratch> {
+        let mut list = list();
+        let path = tempfile::Builder::new().prefix(prefix).rand_bytes(10).tempdir_in(dir)?.keep();
+        list.push(path.clone());
+        Ok(Scratch { path })
     }
 
     /// Where it is.
@@ -72,7 +98,7 @@ impl Drop for Scratch {
     fn drop(&mut self) {
         let mut list = list();
         if let Some(at) = list.iter().position(|path| *path == self.path) {
-            let _ = fs::remove_file(&self.path);
+            remove(&self.path);
             list.swap_remove(at);
         }
     }
@@ -90,6 +116,15 @@ mod tests {
         assert!(path.exists() && list().contains(&path));
         drop((scratch, file));
         assert!(!path.exists() && !list().contains(&path));
+    }
+
+    #[test]
+    fn a_scratch_directory_goes_with_all_that_is_in_it() {
+        let dir = tempfile::tempdir().unwrap();
+        let scratch = Scratch::create_dir(dir.path(), "x-").unwrap();
+        fs::write(scratch.path().join("f"), "content").unwrap();
+        drop(scratch);
+        assert_eq!(fs::read_dir(dir.path()).unwrap().count(), 0);
     }
 
     #[test]

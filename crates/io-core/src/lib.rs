@@ -21,6 +21,8 @@ mod error;
 mod gate;
 mod op_set;
 mod output;
+#[cfg(target_os = "linux")]
+mod statx;
 mod wake_flag;
 
 #[allow(unsafe_code)] // addresses in a Send type
@@ -56,5 +58,7 @@ pub use op_set::{OpClass, OpKind, OpSet};
 pub use output::{DirEntry, FileKind, LockHolder, Metadata, Output, StatFs};
 pub use path::OpPath;
 pub use raw_op::{AccessMode, Advice, IoVec, Lifetime, OpenOptions, RawOp, RenameMode, RwFlags, StatTarget};
+#[cfg(target_os = "linux")]
+pub use statx::Statx;
 pub use token::Token;
 pub use wake_flag::WakeFlag;

@@ -6,7 +6,7 @@ use std::{
     pin::Pin,
     sync::{
         Arc, Mutex, MutexGuard, PoisonError, TryLockError,
-        atomic::{AtomicBool, Ordering::SeqCst},
+        atomic::{AtomicBool, Ordering::SeqCst, fence},
     },
     task::{Context, Poll, Wake, Waker},
 };
@@ -138,6 +138,9 @@ impl Host {
     /// Polls it if it was woken. Where another thread does that already, that one looks again afterwards, so nothing is missed.
     pub(crate) fn drive(self: &Arc<Host>) {
         while self.woken.load(SeqCst) {
+            // Who was woken and finds the lock taken goes; who has the lock looks again after it has given it back. The fences here
+            // and below keep each of them from looking before it has said so.
+            fence(SeqCst);
             let mut future = match self.future.try_lock() {
                 Ok(future) => future,
                 Err(TryLockError::Poisoned(future)) => future.into_inner(),
@@ -151,6 +154,7 @@ impl Host {
                 Poll::Pending => None,
             };
             drop(future);
+            fence(SeqCst);
             if over.is_some() {
                 self.waiters.wake_all();
             }

@@ -2,11 +2,10 @@
 
 use crate::{
     UringOptions,
-    answers::Statx,
     refusal::unavailable,
     ring::{Entered, Ring},
 };
-use io_core::{OpKind, OpSet, Unavailable, errno};
+use io_core::{OpKind, OpSet, Statx, Unavailable, errno};
 use io_uring::{EnterFlags, opcode, squeue, types};
 use std::{
     ffi::CStr,

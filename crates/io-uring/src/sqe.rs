@@ -1,11 +1,7 @@
 //! The one table from our operations to the kernel's requests.
 
-use crate::{
-    answers::{Answers, Statx},
-    files::FileTable,
-    memory::MemoryTable,
-};
-use io_core::{Advice, FileRef, OpPath, OpenOptions, RawOp, RenameMode, StatTarget, Token, errno};
+use crate::{answers::Answers, files::FileTable, memory::MemoryTable};
+use io_core::{Advice, FileRef, OpPath, OpenOptions, RawOp, RenameMode, StatTarget, Statx, Token, errno};
 use io_uring::{opcode, squeue, types};
 use std::ffi::c_char;
 

@@ -69,6 +69,9 @@ fn raft_engine(dir: PathBuf) -> Append {
 }
 
 fn walrus(dir: PathBuf) -> Append {
+    // It prints a line for each record unless it is told not to.
+    // SAFETY: no other thread runs yet.
+    unsafe { std::env::set_var("WALRUS_QUIET", "1") };
     use walrus_rust::{FsyncSchedule, ReadConsistency, Walrus};
     std::env::set_current_dir(&dir).unwrap();
     let consistency = ReadConsistency::StrictlyAtOnce;

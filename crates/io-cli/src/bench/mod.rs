@@ -1,9 +1,10 @@
 //! `iofs bench`: one workload, one line of figures.
 //!
-//! [`ground`] opens or makes the file; the load runs on the facade, or on an event loop; the line is the one that the harness of
+//! [`ground`] opens or makes the file, or [`group`] a log; the load runs on the facade, or on an event loop; the line is the one that the harness of
 //! peer benchmarks prints, so that rows of the two can stand in one table.
 
 mod ground;
+mod group;
 
 use crate::{
     args::{self, BenchArgs, BenchOp, Front},
@@ -63,6 +64,9 @@ pub(crate) fn run(args: &BenchArgs) -> Result<(), Failure> {
     };
     // Before a file is made: what cannot run leaves none.
     let contender = Contender::new(args)?;
+    if args.group == 1 {
+        return tell(args, &contender, &group::run(args, &contender)?);
+    }
     let ground = ground::prepare(args)?;
     let check: Arc<dyn Check> = Arc::new(Compare::new(ground.plain));
     let load = Load {
@@ -90,11 +94,14 @@ pub(crate) fn run(args: &BenchArgs) -> Result<(), Failure> {
         let read = contender.run(&again).map_err(|error| Failure::work(format!("{}: {error}", args.file.display())))?;
         judge(args, &read, true)?;
     }
-    let name = contender.driver();
-    let line = line(args, &outcome);
+    tell(args, &contender, &line(args, &outcome))
+}
+
+fn tell(args: &BenchArgs, contender: &Contender, line: &Line) -> Result<(), Failure> {
     if args.json {
-        return output::print_json(&line);
+        return output::print_json(line);
     }
+    let name = contender.driver();
     output::print(&format!(
         "{name}: {:.0} IOPS, {:.1} MiB/s, p50 {:.1} µs, p99 {:.1} µs, p99.9 {:.1} µs, {:.2} µs CPU per operation ({} in {:.2} s)",
         line.iops, line.mibs, line.p50, line.p99, line.p999, line.cpu_us_op, line.ops, line.seconds
@@ -141,11 +148,14 @@ impl Contender {
 
 /// What this build cannot do is said in the harness's way, too.
 fn supported(args: &BenchArgs) -> Result<(), Failure> {
-    let why = match (args.front, args.runtime, args.group) {
-        (_, _, 1) => "--group 1 needs a log with a shared commit, which there is none of yet",
-        (Front::Callback, _, _) => "--front callback comes with callbacks, which there are none of yet",
-        (Front::Loop, args::Runtime::Local, _) | (Front::Shard, _, _) => return Ok(()),
-        (Front::Loop, _, _) => "--front loop is an event loop on the calling thread: --runtime local",
+    let why = match (args.front, args.runtime) {
+        (Front::Callback, _) => "--front callback comes with callbacks, which there are none of yet",
+        _ if args.group == 1 => match group::supported(args) {
+            Ok(()) => return Ok(()),
+            Err(why) => why,
+        },
+        (Front::Loop, args::Runtime::Local) | (Front::Shard, _) => return Ok(()),
+        (Front::Loop, _) => "--front loop is an event loop on the calling thread: --runtime local",
     };
     if args.json {
         output::print_json(&Unsupported { unsupported: why })?;

@@ -86,7 +86,20 @@ impl Engine {
         }
     }
 
-    fn block_on<F: Future>(&self, future: F) -> F::Output {
+    /// What polls the futures.
+    pub(crate) fn runtime(&self) -> Runtime {
+        self.runtime
+    }
+
+    /// The file system, where it is not one thread's own.
+    pub(crate) fn file_system(&self) -> Option<&FileSystem> {
+        match &self.fs {
+            Fs::Shared(fs) => Some(fs),
+            Fs::Owned(_) => None,
+        }
+    }
+
+    pub(crate) fn block_on<F: Future>(&self, future: F) -> F::Output {
         match &self.fs {
             Fs::Shared(fs) => fs.block_on(future),
             Fs::Owned(fs) => fs.block_on(future),
@@ -107,27 +120,49 @@ impl Engine {
         for lane in ended {
             lane.end(load);
         }
-        recorder.into_inner().outcome(load, cost)
+        recorder.into_inner().outcome(load.bs, cost)
     }
 }
 
 fn run_on_tokio(load: &Load, file: &File, ticker: &Ticker, workers: NonZero<u32>) -> io::Result<Outcome> {
+    let (ended, cost) = on_tokio(workers, || spawnable(load, file, ticker))?;
+    Ok(outcome_of(ended, load, cost, ticker))
+}
+
+fn run_on_smol(load: &Load, file: &File, ticker: &Ticker, workers: NonZero<u32>) -> io::Result<Outcome> {
+    let (ended, cost) = on_smol(workers, || spawnable(load, file, ticker))?;
+    Ok(outcome_of(ended, load, cost, ticker))
+}
+
+/// Runs futures as tasks of tokio, from when the meter was started to the end of the last one.
+pub(super) fn on_tokio<F>(
+    workers: NonZero<u32>,
+    begin: impl FnOnce() -> (Vec<F>, Meter),
+) -> io::Result<(Vec<F::Output>, Cost)>
+where
+    F: Future<Output: Send + 'static> + Send + 'static,
+{
     let mut builder = tokio::runtime::Builder::new_multi_thread();
     let runtime = builder.worker_threads(workers.get() as usize).enable_all().build()?;
     runtime.block_on(async {
-        let lanes = spawnable(load, file, ticker);
-        let (race, meter) = Race::start(load, ticker);
-        let race = Arc::new(race);
-        let tasks: Vec<_> = lanes.into_iter().map(|lane| tokio::spawn(lane.run(race.clone()))).collect();
+        let (futures, meter) = begin();
+        let tasks: Vec<_> = futures.into_iter().map(tokio::spawn).collect();
         let mut ended = Vec::with_capacity(tasks.len());
         for task in tasks {
             ended.push(task.await.unwrap_or_else(|failed| panic::resume_unwind(failed.into_panic())));
         }
-        Ok(outcome_of(ended, load, meter.stop(), ticker))
+        Ok((ended, meter.stop()))
     })
 }
 
-fn run_on_smol(load: &Load, file: &File, ticker: &Ticker, workers: NonZero<u32>) -> io::Result<Outcome> {
+/// As [`on_tokio`], with threads that run one executor of smol's.
+pub(super) fn on_smol<F>(
+    workers: NonZero<u32>,
+    begin: impl FnOnce() -> (Vec<F>, Meter),
+) -> io::Result<(Vec<F::Output>, Cost)>
+where
+    F: Future<Output: Send + 'static> + Send + 'static,
+{
     let executor = smol::Executor::new();
     let (stop, stopped) = smol::channel::bounded::<()>(1);
     thread::scope(|scope| {
@@ -137,22 +172,27 @@ fn run_on_smol(load: &Load, file: &File, ticker: &Ticker, workers: NonZero<u32>)
             thread::Builder::new().spawn_scoped(scope, || smol::block_on(executor.run(stopped.recv())))?;
         }
         smol::block_on(async {
-            let lanes = spawnable(load, file, ticker);
-            let (race, meter) = Race::start(load, ticker);
-            let race = Arc::new(race);
-            let tasks: Vec<_> = lanes.into_iter().map(|lane| executor.spawn(lane.run(race.clone()))).collect();
+            let (futures, meter) = begin();
+            let tasks: Vec<_> = futures.into_iter().map(|future| executor.spawn(future)).collect();
             let mut ended = Vec::with_capacity(tasks.len());
             for task in tasks {
                 ended.push(task.await);
             }
-            Ok(outcome_of(ended, load, meter.stop(), ticker))
+            Ok((ended, meter.stop()))
         })
     })
 }
 
-/// Lanes that count by themselves, so that threads share nothing.
-fn spawnable(load: &Load, file: &File, ticker: &Ticker) -> Vec<Runner<Recorder>> {
-    (0..load.lanes).map(|id| Runner::new(load, file, id, Recorder::new(ticker.clone()))).collect()
+/// Lanes that count by themselves, so that threads share nothing, and the clock that they run against.
+fn spawnable(
+    load: &Load,
+    file: &File,
+    ticker: &Ticker,
+) -> (Vec<impl Future<Output = Runner<Recorder>> + Send + 'static>, Meter) {
+    let lanes: Vec<_> = (0..load.lanes).map(|id| Runner::new(load, file, id, Recorder::new(ticker.clone()))).collect();
+    let (race, meter) = Race::start(load, ticker);
+    let race = Arc::new(race);
+    (lanes.into_iter().map(|lane| lane.run(race.clone())).collect(), meter)
 }
 
 fn outcome_of(ended: Vec<Runner<Recorder>>, load: &Load, cost: Cost, ticker: &Ticker) -> Outcome {
@@ -160,7 +200,7 @@ fn outcome_of(ended: Vec<Runner<Recorder>>, load: &Load, cost: Cost, ticker: &Ti
     for lane in ended {
         all.merge(lane.end(load));
     }
-    all.outcome(load, cost)
+    all.outcome(load.bs, cost)
 }
 
 /// What the lanes of a run share.

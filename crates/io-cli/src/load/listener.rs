@@ -130,7 +130,7 @@ impl AIOEventListener for Lanes<'_> {
                 self.recorder.check_last(self.load, lane.offset, buf);
             }
         }
-        *self.outcome = Some(self.recorder.outcome(self.load, self.cost));
+        *self.outcome = Some(self.recorder.outcome(self.load.bs, self.cost));
     }
 }
 

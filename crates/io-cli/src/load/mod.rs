@@ -5,6 +5,7 @@
 //! without a runtime; [`listener`] runs them below an event loop, all on one thread; [`threads`] runs each on a thread of its own
 //! with the blocking calls of `std`. All choose offsets, stamp what they write, and count, with the same code.
 
+mod appends;
 mod content;
 mod facade;
 mod lane;
@@ -15,6 +16,7 @@ mod record;
 mod threads;
 mod together;
 
+pub(crate) use appends::Appends;
 pub(crate) use content::{Check, Compare};
 pub(crate) use facade::{Engine, Runtime};
 pub(crate) use listener::run as run_on_loop;

@@ -95,10 +95,10 @@ impl Recorder {
         self.wrong = self.wrong.or(other.wrong);
     }
 
-    pub(crate) fn outcome(self, load: &Load, cost: Cost) -> Outcome {
+    pub(crate) fn outcome(self, bs: usize, cost: Cost) -> Outcome {
         Outcome {
             ops: self.ops,
-            bytes: self.ops * load.bs as u64,
+            bytes: self.ops * bs as u64,
             histogram: self.histogram,
             cost,
             errors: self.errors,

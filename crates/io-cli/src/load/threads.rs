@@ -25,7 +25,7 @@ pub(crate) fn run(load: &Load) -> io::Result<Outcome> {
         let meter = Meter::start();
         worker.run(ticker.after(ticker.now(), load.until.time));
         let cost = meter.stop();
-        return Ok(worker.end().outcome(load, cost));
+        return Ok(worker.end().outcome(load.bs, cost));
     }
     let gate = Gate::default();
     thread::scope(|scope| {
@@ -58,7 +58,7 @@ pub(crate) fn run(load: &Load) -> io::Result<Outcome> {
         for worker in workers {
             all.merge(worker.unwrap_or_else(|panic| std::panic::resume_unwind(panic)).end());
         }
-        Ok(all.outcome(load, cost))
+        Ok(all.outcome(load.bs, cost))
     })
 }
 

@@ -167,11 +167,37 @@ fn logs_of_three_kinds() {
 fn what_cannot_be_done_is_said_in_the_harness_way() {
     let here = dir();
     fs::write(here.path().join("data"), bytes(8192)).unwrap();
-    for extra in ["--front callback", "--front loop --runtime tokio", "--group 1", "--group 1 --runtime tokio"] {
-        let args = ["bench", "--json", "--file", "data", "--size", "8k", "--op", "randread"];
+    let log = "--op wal-append --group 1";
+    let others = ["--front loop", "--runtime localfs", "--wal grow"].map(|other| format!("{log} {other}"));
+    let extras = ["--front callback", "--front loop --runtime tokio", "--op randread --group 1"].map(str::to_owned);
+    for extra in extras.iter().chain(&others) {
+        let args = ["bench", "--json", "--file", "data", "--size", "8k"];
         let ran = iofs(here.path(), args.into_iter().chain(extra.split(' ')));
-        assert_eq!(ran.code, Some(2));
+        assert_eq!(ran.code, Some(2), "{extra}: {ran:?}");
         let said: serde_json::Value = ran.json();
         assert!(said["unsupported"].as_str().is_some_and(|why| !why.is_empty()), "{said}");
     }
+}
+
+/// Appenders that share a log, which is begun anew each time and kept to its size.
+#[test]
+fn appenders_share_the_commits_of_a_log() {
+    let here = dir();
+    let args = ["bench", "--json", "--file", "log", "--size", "4m", "--op", "wal-append", "--group", "1"];
+    for driver in drivers("bench a log") {
+        for extra in ["--qd 1 --direct 1", "--qd 16 --bs 1000", "--qd 16 --runtime tokio", "--qd 4 --runtime smol"] {
+            let extra = extra.split(' ').chain(["--driver", driver, "--seconds", "0.05"]);
+            let line: Line = iofs(here.path(), args.into_iter().chain(extra)).ok().json();
+            line.makes_sense();
+        }
+        let counted = ["--ops", "3000", "--qd", "32", "--driver", driver, "--seconds", "60"];
+        let line: Line = iofs(here.path(), args.into_iter().chain(counted)).ok().json();
+        assert_eq!(line.ops, 3000);
+        let segments = names(&here.path().join("log.d")).into_iter().filter(|name| name.ends_with(".seg")).count();
+        assert!(segments <= 8, "12 MiB were appended, and {segments} segments of 1 MiB are there");
+    }
+    assert_eq!(names(here.path()), ["log.d", "log.d.ready"]);
+    fs::remove_file(here.path().join("log.d.ready")).unwrap();
+    iofs(here.path(), args).refused("--overwrite");
+    iofs(here.path(), args.into_iter().chain(["--overwrite", "--ops", "3"])).ok();
 }

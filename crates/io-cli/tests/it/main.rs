@@ -6,4 +6,5 @@ mod compare;
 mod copy;
 mod full_disk;
 mod interrupt;
+mod log;
 mod support;

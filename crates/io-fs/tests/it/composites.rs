@@ -337,14 +337,14 @@ fn at_every_step_a_durable_write_that_succeeds_is_durable() {
     for route in [DurableRoute::Dsync, DurableRoute::WriteThenSync] {
         for (seed, polls) in (0..20).flat_map(|seed| (0..8).map(move |polls| (seed, polls))) {
             let disk = io_sim::SimDisk::new(SimOptions::hostile(seed));
-            disk.create_dir_all("/work").unwrap();
+            disk.create_dir_all("/dir").unwrap();
             let mut config = io_fs::IoConfig::default();
             config.durable_route = Some(route);
             let fs = io_fs::FileSystem::with_driver_and_config(Box::new(disk.driver(8)), config).unwrap();
             let result = fs.block_on(async {
-                let file = fs.open_with("/work/f", OpenOptions::CREATE).await.unwrap();
+                let file = fs.open_with("/dir/f", OpenOptions::CREATE).await.unwrap();
                 file.sync_all().await.unwrap();
-                fs.sync_dir("/work").await.unwrap();
+                fs.sync_dir("/dir").await.unwrap();
                 let mut call = file.write_durable_at(content(5, 4096), 0);
                 match poll_times(&mut call, polls).await {
                     Some(over) => over.0,
@@ -356,7 +356,7 @@ fn at_every_step_a_durable_write_that_succeeds_is_durable() {
             });
             match result {
                 Ok(n) => {
-                    let found = disk.fork_after_power_cut(seed).read_file("/work/f").unwrap();
+                    let found = disk.fork_after_power_cut(seed).read_file("/dir/f").unwrap();
                     assert!(n == 4096 && found == content(5, 4096), "{route:?}, {polls} polls");
                     done += 1;
                 }

@@ -1,7 +1,7 @@
 //! Many ranges at once.
 
-use super::{SegmentStore, StoreError, opened::Opened};
-use crate::{Lsn, Record};
+use super::{SegmentStore, opened::Opened};
+use crate::{Lsn, Record, WalError};
 use bytes::Bytes;
 use std::{
     collections::BTreeMap,
@@ -18,7 +18,7 @@ impl SegmentStore {
     ///
     /// # Errors
     /// Each range has its own, as [`SegmentStore::read`] says.
-    pub async fn read_ranges(&self, ranges: &[Range<Lsn>]) -> Vec<Result<Vec<Record>, StoreError>> {
+    pub async fn read_ranges(&self, ranges: &[Range<Lsn>]) -> Vec<Result<Vec<Record>, WalError>> {
         let mut places = Vec::with_capacity(ranges.len());
         for range in ranges {
             places.push(self.places(range).await);
@@ -35,11 +35,10 @@ impl SegmentStore {
     }
 
     /// Where the records of a range are.
-    async fn places(&self, range: &Range<Lsn>) -> Result<Vec<Place>, StoreError> {
-        let sealed = self.sealed();
-        let first = sealed.first().map_or(0, |first| first.first);
+    async fn places(&self, range: &Range<Lsn>) -> Result<Vec<Place>, WalError> {
+        let (sealed, first) = (self.sealed(), self.first_lsn());
         if range.start > 0 && range.start < first && range.start < range.end {
-            return Err(StoreError::Gone { lsn: range.start, first });
+            return Err(WalError::Truncated { first_lsn: first });
         }
         let mut places = Vec::new();
         let begin = sealed.partition_point(|sealed| sealed.next <= range.start);
@@ -58,7 +57,7 @@ impl SegmentStore {
             let (of, pool, cells) = (block.of.clone(), self.0.pool.clone(), block.cells.clone());
             reads.push(Box::pin(async move { of.read(&pool, cells).await }));
         }
-        let mut over: Vec<Option<Result<Bytes, StoreError>>> = reads.iter().map(|_| None).collect();
+        let mut over: Vec<Option<Result<Bytes, WalError>>> = reads.iter().map(|_| None).collect();
         let (mut begun, mut first) = (0, 0);
         poll_fn(|cx| {
             while begun < reads.len() {
@@ -83,7 +82,7 @@ impl SegmentStore {
         blocks.into_iter().zip(over).map(of).collect()
     }
 
-    async fn collect(&self, range: &Range<Lsn>, places: &[Place], blocks: &[Block]) -> Result<Vec<Record>, StoreError> {
+    async fn collect(&self, range: &Range<Lsn>, places: &[Place], blocks: &[Block]) -> Result<Vec<Record>, WalError> {
         let mut records = Vec::new();
         for place in places {
             for block in blocks.iter().filter(|block| block.place.number() == place.number()) {
@@ -92,7 +91,7 @@ impl SegmentStore {
                 if cells.is_empty() {
                     continue;
                 }
-                let bytes = block.read.as_ref().map_err(StoreError::clone)?;
+                let bytes = block.read.as_ref().map_err(WalError::clone)?;
                 let (part, begin) = (of.index.span(&cells), of.index.span(have).start);
                 let at = |offset: u64| ((offset - begin) as usize).min(bytes.len());
                 let part = bytes.slice(at(part.start)..at(part.end));
@@ -119,11 +118,11 @@ impl Place {
 /// What one transfer brought.
 struct Block {
     place: Place,
-    read: Result<Bytes, StoreError>,
+    read: Result<Bytes, WalError>,
 }
 
 /// The transfers that bring all of these places, each cell once.
-fn blocks(places: &[Result<Vec<Place>, StoreError>], bytes_max: u64) -> Vec<Place> {
+fn blocks(places: &[Result<Vec<Place>, WalError>], bytes_max: u64) -> Vec<Place> {
     let mut wanted: BTreeMap<u64, (&Arc<Opened>, Vec<Range<usize>>)> = BTreeMap::new();
     for place in places.iter().flatten().flatten() {
         wanted.entry(place.number()).or_insert((&place.of, Vec::new())).1.push(place.cells.clone());

@@ -1,6 +1,6 @@
 //! Settings of a store.
 
-use super::StoreError;
+use crate::{ConfigError, WalError};
 
 /// Settings of a [`SegmentStore`](super::SegmentStore).
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -87,20 +87,16 @@ impl StoreConfig {
         self
     }
 
-    pub(super) fn validate(&self) -> Result<(), StoreError> {
-        let wrong = |what: &'static str| Err(StoreError::Config(what));
-        if !(4096..=1 << 30).contains(&self.transfer_max) {
-            return wrong("transfer_max is 4096 bytes to 1 GiB");
-        }
-        if !(1..=1024).contains(&self.read_ahead) {
-            return wrong("read_ahead is 1 to 1024 transfers");
-        }
-        if self.index_every < 512 {
-            return wrong("index_every is 512 bytes at least, the smallest block of a segment");
-        }
-        if self.open_max == 0 {
-            return wrong("open_max is 1 segment at least");
-        }
+    pub(super) fn validate(&self) -> Result<(), WalError> {
+        let check = |good: bool, field, value, wanted| {
+            if good { Ok(()) } else { Err(ConfigError { field, value, wanted }) }
+        };
+        let transfer = self.transfer_max as u64;
+        check((4096..=1 << 30).contains(&transfer), "transfer_max", transfer, "4096 bytes to 1 GiB")?;
+        let ahead = self.read_ahead as u64;
+        check((1..=1024).contains(&ahead), "read_ahead", ahead, "1 to 1024 transfers")?;
+        check(self.index_every >= 512, "index_every", self.index_every, "512 bytes at least, the smallest block")?;
+        check(self.open_max > 0, "open_max", 0, "1 segment at least")?;
         Ok(())
     }
 }

@@ -3,7 +3,7 @@
 //! A segment is sealed when the next one has records, written when all before them were durable: nothing in it changes any more. (Where
 //! a log does not wait for its writes one after the other, it takes the beginning of one more segment to know that.) A [`SegmentStore`] reads them by record number, with
 //! a sparse index for each segment, and hands out windows into the buffers that were read into. It never writes to segments and takes no
-//! lock, so it may stand beside the `Wal` that writes to the same directory, in this process or in another one. What is not
+//! lock, so it may stand beside the [`Wal`](crate::Wal) that writes to the same directory, in this process or in another one. What is not
 //! sealed yet is that log's to read.
 
 mod batch;
@@ -16,11 +16,10 @@ mod scan;
 mod segments;
 
 pub use config::StoreConfig;
-pub use error::StoreError;
 pub use retention::Retention;
 pub use scan::Scan;
 
-use crate::{Lsn, Record};
+use crate::{Lsn, Record, WalError};
 use io_fs::{BufferPool, FileSystem, PoolOptions, PoolStats, SizeClass};
 use opened::Opened;
 use segments::Sealed;
@@ -45,9 +44,18 @@ struct Inner {
     dir: PathBuf,
     config: StoreConfig,
     pool: BufferPool,
-    sealed: Mutex<Arc<[Sealed]>>,
+    listed: Mutex<Sealing>,
     /// The one that was used last stands last.
     opened: Mutex<Vec<Arc<Opened>>>,
+}
+
+/// The sealed segments, and where they end: one may be sealed and given up.
+#[derive(Clone)]
+struct Sealing {
+    segments: Arc<[Sealed]>,
+    next: Lsn,
+    /// The log has given up what is before this record.
+    given_up: Lsn,
 }
 
 /// What is known of a sealed segment without reading it.
@@ -68,16 +76,16 @@ impl SegmentStore {
     /// Looks which segments there are in the directory of a log and how each begins; none is read further before it is needed.
     ///
     /// # Errors
-    /// [`StoreError::Damaged`] if a segment is missing or does not begin as one does, [`StoreError::UnknownVersion`], and what the system
+    /// [`WalError::Damaged`] if a segment is missing or does not begin as one does, [`WalError::UnknownVersion`], and what the system
     /// says. A directory without sealed segments is no error.
-    pub async fn open(fs: &FileSystem, dir: impl AsRef<Path>, config: StoreConfig) -> Result<SegmentStore, StoreError> {
+    pub async fn open(fs: &FileSystem, dir: impl AsRef<Path>, config: StoreConfig) -> Result<SegmentStore, WalError> {
         config.validate()?;
         let inner = Inner {
             fs: fs.clone(),
             dir: dir.as_ref().to_owned(),
             pool: pool(fs, &config),
             config,
-            sealed: Mutex::new(Arc::new([])),
+            listed: Mutex::new(Sealing { segments: Arc::new([]), next: 1, given_up: 1 }),
             opened: Mutex::default(),
         };
         let store = SegmentStore(Arc::new(inner));
@@ -89,27 +97,46 @@ impl SegmentStore {
     ///
     /// # Errors
     /// As [`SegmentStore::open`]; the store is as it was.
-    pub async fn refresh(&self) -> Result<(), StoreError> {
+    pub async fn refresh(&self) -> Result<(), WalError> {
         let inner = &*self.0;
-        let known = self.sealed();
+        let known = self.listed().segments;
         let now = segments::list(&inner.fs, &inner.dir, inner.config.direct, &known).await?;
-        let begin = now.first().map_or(0, |first| first.header.number);
-        self.lock_opened().retain(|opened| opened.sealed.header.number >= begin);
-        *inner.sealed.lock().unwrap_or_else(PoisonError::into_inner) = now.into();
+        let begin = now.sealed.first().map_or(0, |first| first.header.number);
+        {
+            let mut listed = inner.listed.lock().unwrap_or_else(PoisonError::into_inner);
+            (listed.segments, listed.next) = (now.sealed.into(), now.next.max(listed.next));
+        }
+        self.forget_before(now.log_start);
         if inner.config.index_files {
             self.remove_indexes(begin).await;
         }
         Ok(())
     }
 
+    /// Leaves out the segments whose records are all before this one, now and after each [`SegmentStore::refresh`]. What a log has given
+    /// up it may keep for a while, to use the files again; who has the log at hand says so by its
+    /// [`first_lsn`](crate::Wal::first_lsn), a store alone learns it when the next segment is begun.
+    pub fn forget_before(&self, lsn: Lsn) {
+        let mut listed = self.0.listed.lock().unwrap_or_else(PoisonError::into_inner);
+        listed.given_up = listed.given_up.max(lsn);
+        let begin = listed.segments.partition_point(|sealed| sealed.next <= listed.given_up);
+        if begin > 0 {
+            listed.segments = listed.segments[begin..].into();
+        }
+        let first = listed.segments.first().map_or(u64::MAX, |first| first.header.number);
+        drop(listed);
+        self.lock_opened().retain(|opened| opened.sealed.header.number >= first);
+    }
+
     /// The first record; equal to [`SegmentStore::next_lsn`] where there is none.
     pub fn first_lsn(&self) -> Lsn {
-        self.sealed().first().map_or(1, |first| first.first)
+        let listed = self.listed();
+        listed.segments.first().map_or(listed.next, |first| first.first)
     }
 
     /// The record that would follow the last sealed one.
     pub fn next_lsn(&self) -> Lsn {
-        self.sealed().last().map_or(1, |last| last.next)
+        self.listed().next
     }
 
     /// The segments, in order.
@@ -127,9 +154,9 @@ impl SegmentStore {
     /// [`SegmentStore::scan`].
     ///
     /// # Errors
-    /// [`StoreError::Gone`] if the range begins before the first record. [`StoreError::Damaged`] if one of them is not as it was written;
+    /// [`WalError::Truncated`] if the range begins before the first record. [`WalError::Damaged`] if one of them is not as it was written;
     /// [`SegmentStore::scan`] gives what stands in front of it.
-    pub async fn read(&self, lsns: Range<Lsn>) -> Result<Vec<Record>, StoreError> {
+    pub async fn read(&self, lsns: Range<Lsn>) -> Result<Vec<Record>, WalError> {
         let answers = self.read_ranges(&[lsns]).await;
         answers.into_iter().next().unwrap_or_else(|| Ok(Vec::new()))
     }
@@ -139,7 +166,7 @@ impl SegmentStore {
     ///
     /// # Errors
     /// As [`SegmentStore::read`]; but what stands in front of damage is given first.
-    pub async fn fetch(&self, from: Lsn, bytes_max: usize) -> Result<Vec<Record>, StoreError> {
+    pub async fn fetch(&self, from: Lsn, bytes_max: usize) -> Result<Vec<Record>, WalError> {
         let transfer_max = bytes_max.min(self.0.config.transfer_max) as u64;
         let mut scan = self.scan_with(from..Lsn::MAX, 0, transfer_max);
         let (mut records, mut bytes) = (Vec::new(), 0);
@@ -163,7 +190,7 @@ impl SegmentStore {
     ///
     /// # Errors
     /// The first one that comes up.
-    pub async fn verify(&self) -> Result<u64, StoreError> {
+    pub async fn verify(&self) -> Result<u64, WalError> {
         let (mut scan, mut records) = (self.scan(0..Lsn::MAX), 0);
         while let Some(record) = scan.next().await {
             record?;
@@ -182,8 +209,12 @@ impl SegmentStore {
         &self.0.config
     }
 
+    fn listed(&self) -> Sealing {
+        self.0.listed.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
     fn sealed(&self) -> Arc<[Sealed]> {
-        self.0.sealed.lock().unwrap_or_else(PoisonError::into_inner).clone()
+        self.listed().segments
     }
 
     fn lock_opened(&self) -> MutexGuard<'_, Vec<Arc<Opened>>> {
@@ -191,7 +222,7 @@ impl SegmentStore {
     }
 
     /// A segment at hand: one of those that are open, or opened now in place of the one that was not used for longest.
-    async fn opened(&self, sealed: &Sealed) -> Result<Arc<Opened>, StoreError> {
+    async fn opened(&self, sealed: &Sealed) -> Result<Arc<Opened>, WalError> {
         let number = sealed.header.number;
         {
             let mut opened = self.lock_opened();

@@ -1,12 +1,13 @@
 //! A segment with its file and its index at hand.
 
 use super::{
-    StoreConfig, StoreError,
+    StoreConfig,
+    error::damaged,
     index::{Builder, Identity, Index},
     segments::{self, Groups, Sealed},
 };
 use crate::{
-    Lsn, Record,
+    Lsn, Record, WalError,
     format::{RecordKind, Records, SegmentHeader, Step, Walk},
 };
 use bytes::Bytes;
@@ -34,11 +35,11 @@ impl Opened {
         pool: &BufferPool,
         config: &StoreConfig,
         sealed: Sealed,
-    ) -> Result<Opened, StoreError> {
+    ) -> Result<Opened, WalError> {
         let file = match segments::open(fs, &sealed.path, config.direct).await {
             Ok(file) => file,
             Err(error) if error.kind() == io::ErrorKind::NotFound => return Err(gone(&sealed)),
-            Err(error) => return Err(StoreError::io("opening", &sealed.path, error)),
+            Err(error) => return Err(WalError::io("opening", &sealed.path, error)),
         };
         let of = Identity { id: sealed.header.number, salt: sealed.header.salt, first: sealed.first };
         if config.index_files {
@@ -56,9 +57,9 @@ impl Opened {
     }
 
     /// Reads these cells.
-    pub(super) async fn read(&self, pool: &BufferPool, cells: Range<usize>) -> Result<Bytes, StoreError> {
+    pub(super) async fn read(&self, pool: &BufferPool, cells: Range<usize>) -> Result<Bytes, WalError> {
         let bytes = segments::read(&self.file, pool, self.index.span(&cells)).await;
-        bytes.map_err(|error| StoreError::io("reading", &self.sealed.path, error))
+        bytes.map_err(|error| WalError::io("reading", &self.sealed.path, error))
     }
 
     /// The records with these numbers in what was read of these cells. They are windows into `bytes`.
@@ -68,7 +69,7 @@ impl Opened {
         cells: &Range<usize>,
         lsns: &Range<Lsn>,
         mut each: impl FnMut(Record),
-    ) -> Result<(), StoreError> {
+    ) -> Result<(), WalError> {
         let span = self.index.span(cells);
         let mut walk = Walk::new(&self.sealed.header);
         walk.go_to(span.start);
@@ -106,8 +107,8 @@ impl Opened {
     }
 
     /// The same answer, but for damage that is none: whose file became another segment meanwhile was removed.
-    pub(super) async fn explained<T>(&self, pool: &BufferPool, answer: Result<T, StoreError>) -> Result<T, StoreError> {
-        if !matches!(answer, Err(StoreError::Damaged { .. })) {
+    pub(super) async fn explained<T>(&self, pool: &BufferPool, answer: Result<T, WalError>) -> Result<T, WalError> {
+        if !matches!(answer, Err(WalError::Damaged { .. })) {
             return answer;
         }
         let now = segments::read(&self.file, pool, 0..u64::from(self.sealed.header.block_size)).await;
@@ -117,7 +118,7 @@ impl Opened {
         }
     }
 
-    async fn build(&self, pool: &BufferPool, of: Identity, every: u64) -> Result<Index, StoreError> {
+    async fn build(&self, pool: &BufferPool, of: Identity, every: u64) -> Result<Index, WalError> {
         let sealed = &self.sealed;
         let mut groups = Groups::new(&sealed.header, &self.file, &sealed.path, pool);
         let mut builder = Builder::new(of, every);
@@ -137,11 +138,11 @@ impl Opened {
         Ok(builder.finish(due, end))
     }
 
-    fn damaged(&self, offset: u64, lsn: Lsn, what: impl std::fmt::Display) -> StoreError {
-        StoreError::damaged(self.sealed.header.number, offset, lsn, what)
+    fn damaged(&self, offset: u64, lsn: Lsn, what: impl std::fmt::Display) -> WalError {
+        damaged(self.sealed.header.number, offset, lsn, what)
     }
 
-    fn missing(&self, offset: u64, lsn: Lsn, what: &'static str) -> StoreError {
+    fn missing(&self, offset: u64, lsn: Lsn, what: &'static str) -> WalError {
         if lsn <= self.sealed.durable_through {
             return self.damaged(offset, lsn, what);
         }
@@ -149,8 +150,8 @@ impl Opened {
     }
 }
 
-fn gone(sealed: &Sealed) -> StoreError {
-    StoreError::Gone { lsn: sealed.first, first: sealed.next }
+fn gone(sealed: &Sealed) -> WalError {
+    WalError::Truncated { first_lsn: sealed.next }
 }
 
 /// The file of a segment's index.

@@ -15,7 +15,7 @@ pub struct Retention {
 
 impl SegmentStore {
     /// The first record that is to stay, if some segments in front of it are to go: what to hand to
-    /// `Wal::truncate_before`, which alone may remove segments, because a log says durably where it begins
+    /// [`Wal::truncate_before`](crate::Wal::truncate_before), which alone may remove segments, because a log says durably where it begins
     /// before anything of it goes. [`SegmentStore::refresh`] then sees that they are gone.
     ///
     /// Time is the caller's, so that a test can say what time it is. A segment whose time of writing is not known is not too old.

@@ -1,7 +1,7 @@
 //! All records in order, read ahead.
 
-use super::{SegmentStore, StoreError, opened::Opened, segments::Sealed};
-use crate::{Lsn, Record};
+use super::{SegmentStore, opened::Opened, segments::Sealed};
+use crate::{Lsn, Record, WalError};
 use bytes::Bytes;
 use std::{
     collections::VecDeque,
@@ -25,31 +25,31 @@ pub struct Scan {
     transfer_max: u64,
     /// Segments that are still to come, in order.
     segments: VecDeque<Sealed>,
-    opening: Option<BoxFuture<Result<Arc<Opened>, StoreError>>>,
+    opening: Option<BoxFuture<Result<Arc<Opened>, WalError>>>,
     /// The segment that transfers are begun in, and its cells that are left.
     current: Option<(Arc<Opened>, Range<usize>)>,
     /// In order.
     going: VecDeque<Going>,
     ready: VecDeque<Record>,
     /// Why there is no more; given out behind what is ready.
-    failed: Option<StoreError>,
+    failed: Option<WalError>,
     /// What looks like damage, while it is found out whether it is.
-    explaining: Option<BoxFuture<StoreError>>,
+    explaining: Option<BoxFuture<WalError>>,
 }
 
 struct Going {
     of: Arc<Opened>,
     cells: Range<usize>,
-    read: BoxFuture<Result<Bytes, StoreError>>,
+    read: BoxFuture<Result<Bytes, WalError>>,
     /// What it has brought, once it was polled to its end ahead of its turn.
-    over: Option<Result<Bytes, StoreError>>,
+    over: Option<Result<Bytes, WalError>>,
 }
 
 impl SegmentStore {
     /// The sealed records of a range in order, with transfers of up to [`StoreConfig::transfer_max`](super::StoreConfig::transfer_max) bytes
     /// and [`StoreConfig::read_ahead`](super::StoreConfig::read_ahead) of them in flight. What is sealed later is not among them.
     ///
-    /// A range that begins before the first record gives [`StoreError::Gone`], as does a segment that is removed before its turn;
+    /// A range that begins before the first record gives [`WalError::Truncated`], as does a segment that is removed before its turn;
     /// damage ends the scan behind what is good in front of it.
     pub fn scan(&self, lsns: Range<Lsn>) -> Scan {
         let config = &self.0.config;
@@ -61,9 +61,9 @@ impl SegmentStore {
         let wanted = |sealed: &&Sealed| sealed.first < lsns.end && lsns.start < sealed.next;
         let segments = sealed.iter().filter(wanted).cloned().collect();
         // From 0 on is from wherever it begins.
-        let gone =
-            lsns.start > 0 && lsns.start < lsns.end && sealed.first().is_some_and(|first| lsns.start < first.first);
-        let failed = gone.then(|| StoreError::Gone { lsn: lsns.start, first: self.first_lsn() });
+        let first = self.first_lsn();
+        let gone = lsns.start > 0 && lsns.start < lsns.end && lsns.start < first;
+        let failed = gone.then_some(WalError::Truncated { first_lsn: first });
         let mut scan = Scan {
             store: self.clone(),
             lsns,
@@ -89,11 +89,11 @@ impl Scan {
     ///
     /// # Errors
     /// As [`SegmentStore::read`].
-    pub async fn next(&mut self) -> Option<Result<Record, StoreError>> {
+    pub async fn next(&mut self) -> Option<Result<Record, WalError>> {
         poll_fn(|cx| self.poll_record(cx)).await
     }
 
-    fn poll_record(&mut self, cx: &mut Context<'_>) -> Poll<Option<Result<Record, StoreError>>> {
+    fn poll_record(&mut self, cx: &mut Context<'_>) -> Poll<Option<Result<Record, WalError>>> {
         loop {
             if let Some(record) = self.ready.pop_front() {
                 return Poll::Ready(Some(Ok(record)));
@@ -123,7 +123,7 @@ impl Scan {
     }
 
     /// What the first transfer has brought becomes records, and its place is free for another one.
-    fn take(&mut self, read: Result<Bytes, StoreError>) {
+    fn take(&mut self, read: Result<Bytes, WalError>) {
         let Some(front) = self.going.pop_front() else { return };
         let Going { of, cells, .. } = front;
         let bytes = match read {
@@ -206,7 +206,7 @@ impl Scan {
 }
 
 impl futures_core::Stream for Scan {
-    type Item = Result<Record, StoreError>;
+    type Item = Result<Record, WalError>;
 
     fn poll_next(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Self::Item>> {
         self.poll_record(cx)

@@ -1,8 +1,8 @@
 //! Which segments there are, and which of them are sealed.
 
-use super::StoreError;
+use super::error::{damaged, header_fault};
 use crate::{
-    Lsn,
+    Lsn, WalError,
     format::{GroupHeader, Place, SegmentHeader, Step, Walk, segment_name, segment_number},
 };
 use bytes::Bytes;
@@ -40,18 +40,24 @@ struct Head {
     first_group: Option<GroupHeader>,
 }
 
-/// The sealed segments of a directory, in order, without gaps. Those that are `known` are not looked at again: a number is never used
+/// What there is in a directory.
+#[derive(Debug)]
+pub(super) struct Listed {
+    /// The sealed segments, in order, without gaps.
+    pub(super) sealed: Vec<Sealed>,
+    /// Behind the last sealed record.
+    pub(super) next: Lsn,
+    /// The log promises the records from this one on, or from a later one: that far it is known without reading on.
+    pub(super) log_start: Lsn,
+}
+
+/// Looks which segments are sealed. Those that are `known` are not looked at again: a number is never used
 /// twice.
 ///
 /// # Errors
 /// A segment that is missing although the log promises its records, or has no sound beginning, is damage.
-pub(super) async fn list(
-    fs: &FileSystem,
-    dir: &Path,
-    direct: bool,
-    known: &[Sealed],
-) -> Result<Vec<Sealed>, StoreError> {
-    let entries = fs.read_dir(dir).await.map_err(|error| StoreError::io("reading the directory", dir, error))?;
+pub(super) async fn list(fs: &FileSystem, dir: &Path, direct: bool, known: &[Sealed]) -> Result<Listed, WalError> {
+    let entries = fs.read_dir(dir).await.map_err(|error| WalError::io("reading the directory", dir, error))?;
     let mut numbers: Vec<u64> =
         entries.iter().filter_map(|entry| entry.name.to_str().and_then(segment_number)).collect();
     numbers.sort_unstable();
@@ -78,12 +84,15 @@ pub(super) async fn list(
         // Writes of both segments may be under way at the same time. The beginning of a third one will show that they are not any more.
         all.pop();
     }
-    Ok(all)
+    let first = heads.first().map_or(1, Head::first);
+    let next = all.last().map_or(first, |last| last.next);
+    let log_start = heads.iter().filter_map(|head| Some(head.first_group?.log_start)).max().unwrap_or(1);
+    Ok(Listed { sealed: all, next, log_start })
 }
 
 /// An error if the log promises records that were in the gap in front of this segment. Else a removal made the gap, and what stands in
 /// front of it is of no value.
-async fn still_promised(pool: &BufferPool, all: &[Sealed], heads: &[Head], behind: u64) -> Result<(), StoreError> {
+async fn still_promised(pool: &BufferPool, all: &[Sealed], heads: &[Head], behind: u64) -> Result<(), WalError> {
     let of_sealed = all.iter().find(|sealed| sealed.header.number == behind).map(|sealed| sealed.first);
     let of_head = heads.iter().find(|head| head.number() == behind).map(Head::first);
     let first = of_sealed.or(of_head).unwrap_or_default();
@@ -96,7 +105,7 @@ async fn still_promised(pool: &BufferPool, all: &[Sealed], heads: &[Head], behin
         }
     }
     if log_start < first {
-        return Err(StoreError::damaged(behind - 1, 0, log_start, "the segment is missing"));
+        return Err(damaged(behind - 1, 0, log_start, "the segment is missing"));
     }
     Ok(())
 }
@@ -111,20 +120,20 @@ impl Head {
     }
 }
 
-fn sealed(this: &Head, behind: &Head) -> Result<Sealed, StoreError> {
+fn sealed(this: &Head, behind: &Head) -> Result<Sealed, WalError> {
     let (header, number) = (this.header, this.header.number);
     if header.log_id != behind.header.log_id {
-        return Err(StoreError::damaged(number + 1, 0, 0, "the segment is that of another log"));
+        return Err(damaged(number + 1, 0, 0, "the segment is that of another log"));
     }
     let missing = |of: &Head| {
         let (number, offset) = (of.header.number, of.header.block_size.into());
-        StoreError::damaged(number, offset, of.header.base_lsn, "the first group is missing")
+        damaged(number, offset, of.header.base_lsn, "the first group is missing")
     };
     let group = this.first_group.ok_or_else(|| missing(this))?;
     let next = behind.first_group.ok_or_else(|| missing(behind))?;
     if next.first_lsn < group.first_lsn {
         let what = "its records have lower numbers than those before";
-        return Err(StoreError::damaged(number + 1, 0, next.first_lsn, what));
+        return Err(damaged(number + 1, 0, next.first_lsn, what));
     }
     Ok(Sealed {
         header,
@@ -137,19 +146,19 @@ fn sealed(this: &Head, behind: &Head) -> Result<Sealed, StoreError> {
 }
 
 /// Reads how a segment begins. `None` if it was removed meanwhile.
-async fn head(fs: &FileSystem, dir: &Path, number: u64, direct: bool) -> Result<Option<Head>, StoreError> {
+async fn head(fs: &FileSystem, dir: &Path, number: u64, direct: bool) -> Result<Option<Head>, WalError> {
     let path = dir.join(segment_name(number));
     let file = match open(fs, &path, direct).await {
         Ok(file) => file,
         Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
-        Err(error) => return Err(StoreError::io("opening", &path, error)),
+        Err(error) => return Err(WalError::io("opening", &path, error)),
     };
-    let metadata = file.metadata().await.map_err(|error| StoreError::io("looking at", &path, error))?;
+    let metadata = file.metadata().await.map_err(|error| WalError::io("looking at", &path, error))?;
     let bytes = read(&file, fs.buffer_pool(), 0..2 * BLOCK).await;
-    let bytes = bytes.map_err(|error| StoreError::io("reading", &path, error))?;
-    let header = SegmentHeader::decode(&bytes).map_err(|fault| StoreError::header(number, fault))?;
+    let bytes = bytes.map_err(|error| WalError::io("reading", &path, error))?;
+    let header = SegmentHeader::decode(&bytes).map_err(|fault| header_fault(number, fault))?;
     if header.number != number {
-        return Err(StoreError::damaged(number, 0, 0, "the header is that of another segment"));
+        return Err(damaged(number, 0, 0, "the header is that of another segment"));
     }
     let at = u64::from(header.block_size);
     let place = Place { salt: header.salt, offset: at };
@@ -208,7 +217,7 @@ impl<'a> Groups<'a> {
     }
 
     /// The next group. `None` where there is none, for whatever reason. Its records are not checked yet.
-    pub(super) async fn next(&mut self) -> Result<Option<Group>, StoreError> {
+    pub(super) async fn next(&mut self) -> Result<Option<Group>, WalError> {
         let mut needs = 0;
         loop {
             let offset = self.walk.offset();
@@ -226,7 +235,7 @@ impl<'a> Groups<'a> {
             // Given back before the next one is taken.
             self.block = Bytes::new();
             let block = read(self.file, self.pool, offset..end).await;
-            self.block = block.map_err(|error| StoreError::io("reading", self.path, error))?;
+            self.block = block.map_err(|error| WalError::io("reading", self.path, error))?;
             self.begin = offset;
         }
     }

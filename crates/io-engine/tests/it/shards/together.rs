@@ -111,7 +111,7 @@ fn no_rest_is_forgotten_under_any_executor() {
             let tasks: Vec<_> = (0..16).map(|_| executor.spawn(run(&shards, &file, &next))).collect();
             let other = executor.clone();
             let (stop, stopped) = smol::channel::bounded::<()>(1);
-            let thread = std::thread::spawn(move || drop(smol::block_on(other.run(stopped.recv()))));
+            let thread = std::thread::spawn(move || smol::block_on(other.run(stopped.recv())).unwrap_err());
             smol::block_on(executor.run(async {
                 for task in tasks {
                     task.await;

@@ -3,9 +3,9 @@
 use bytes::Bytes;
 use io_fs::FileSystem;
 use io_log::{
-    Lsn, Record,
+    Lsn, Record, WalError,
     format::{GROUP_HEADER, GroupHeader, Place, RECORD_HEADER, RecordKind, SegmentHeader, encode_group, segment_name},
-    store::{SegmentStore, StoreConfig, StoreError},
+    store::{SegmentStore, StoreConfig},
 };
 use io_sim::{SimDisk, SimOptions};
 use std::{ops::Range, path::Path};
@@ -173,7 +173,7 @@ pub(crate) fn open(fs: &FileSystem, dir: impl AsRef<Path>, config: StoreConfig) 
 }
 
 /// All that a scan gives, and the error that it ends with.
-pub(crate) fn scanned(fs: &FileSystem, store: &SegmentStore, lsns: Range<Lsn>) -> (Vec<Record>, Option<StoreError>) {
+pub(crate) fn scanned(fs: &FileSystem, store: &SegmentStore, lsns: Range<Lsn>) -> (Vec<Record>, Option<WalError>) {
     let mut scan = store.scan(lsns);
     fs.block_on(async {
         let mut records = Vec::new();

@@ -2,8 +2,9 @@
 
 use super::kit::{Log, Shape, open, random_groups, scanned, sim};
 use io_log::{
+    WalError,
     format::SegmentHeader,
-    store::{Retention, StoreConfig, StoreError},
+    store::{Retention, StoreConfig},
 };
 use std::time::{Duration, SystemTime};
 
@@ -75,7 +76,7 @@ fn what_was_removed_is_gone_and_so_is_its_index() {
     assert_eq!(fs.block_on(store.read(1..3)).unwrap(), log.sealed(1..3));
     fs.block_on(store.refresh()).unwrap();
     assert_eq!((store.first_lsn(), indexes()), (log.begins[2], log.files.len() - 3));
-    assert!(matches!(fs.block_on(store.read(1..3)), Err(StoreError::Gone { lsn: 1, .. })));
+    assert!(matches!(fs.block_on(store.read(1..3)), Err(WalError::Truncated { .. })));
     assert_eq!(scanned(&fs, &store, 0..u64::MAX).0, log.sealed(log.begins[2]..u64::MAX));
 }
 
@@ -100,9 +101,9 @@ fn a_segment_that_is_used_again_is_gone_and_not_damaged() {
     })
     .unwrap();
     for result in [fs.block_on(store.read(1..3)), fs.block_on(store.fetch(1, 100))] {
-        assert!(matches!(result, Err(StoreError::Gone { lsn: 1, .. })), "{result:?}");
+        assert!(matches!(result, Err(WalError::Truncated { .. })), "{result:?}");
     }
-    assert!(matches!(scanned(&fs, &store, 0..u64::MAX), (_, Some(StoreError::Gone { .. }))));
+    assert!(matches!(scanned(&fs, &store, 0..u64::MAX), (_, Some(WalError::Truncated { .. }))));
 }
 
 #[test]

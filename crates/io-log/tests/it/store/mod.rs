@@ -5,3 +5,4 @@ mod indexes;
 pub(crate) mod kit;
 mod life;
 mod reading;
+mod sealing;

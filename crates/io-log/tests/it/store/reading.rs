@@ -3,7 +3,10 @@
 use super::kit::{Log, Random, Shape, open, random_groups, scanned, sim};
 use futures_util::StreamExt as _;
 use io_fs::FileSystem;
-use io_log::store::{SegmentStore, StoreConfig, StoreError};
+use io_log::{
+    WalError,
+    store::{SegmentStore, StoreConfig},
+};
 use std::ops::Range;
 
 /// Settings that make everything happen in small logs: one cell a group, transfers of few cells, few open segments.
@@ -135,13 +138,13 @@ fn what_is_in_front_of_the_first_record_is_gone_and_what_is_behind_the_last_is_n
     let disk = log.disk(3);
     let fs = sim(&disk);
     let store = open(&fs, "/log", narrow());
-    let gone = |result: Result<Vec<io_log::Record>, StoreError>| match result {
-        Err(StoreError::Gone { lsn, first }) => (lsn, first),
+    let gone = |result: Result<Vec<io_log::Record>, WalError>| match result {
+        Err(WalError::Truncated { first_lsn }) => first_lsn,
         other => panic!("{other:?}"),
     };
-    assert_eq!(gone(fs.block_on(store.read(7..60))), (7, 50));
-    assert_eq!(gone(fs.block_on(store.fetch(49, 100))), (49, 50));
-    assert!(matches!(scanned(&fs, &store, 1..60), (records, Some(StoreError::Gone { .. })) if records.is_empty()));
+    assert_eq!(gone(fs.block_on(store.read(7..60))), 50);
+    assert_eq!(gone(fs.block_on(store.fetch(49, 100))), 50);
+    assert!(matches!(scanned(&fs, &store, 1..60), (records, Some(WalError::Truncated { .. })) if records.is_empty()));
     let end = log.sealed_end();
     assert_eq!(fs.block_on(store.read(end..end + 10)).unwrap(), []);
     assert_eq!(fs.block_on(store.fetch(end, 100)).unwrap(), []);
