@@ -9,7 +9,7 @@ use anyhow::{Context, Result, ensure};
 use std::collections::BTreeSet;
 
 /// The packages that have such tests.
-const PACKAGES: &[&str] = &["io-fs"];
+const PACKAGES: &[&str] = &["io-fs", "io-log"];
 
 #[derive(Debug, clap::Args)]
 #[command(

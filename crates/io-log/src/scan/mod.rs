@@ -1,5 +1,6 @@
 //! Reading a log from its files: group by group, with what is found about damage on the way.
 
+mod parts;
 mod segment;
 mod survey;
 

@@ -107,7 +107,8 @@ impl Survey {
         Ok(survey)
     }
 
-    fn empty(place: &Place, direct: bool) -> Survey {
+    /// Of no segments.
+    pub(super) fn empty(place: &Place, direct: bool) -> Survey {
         Survey {
             place: place.clone(),
             direct,
@@ -192,29 +193,6 @@ impl Survey {
         self.gaps.is_empty()
     }
 
-    /// The segments below gaps in the numbers, from the lowest on, each stretch for itself.
-    ///
-    /// # Errors
-    /// As [`Survey::open`].
-    pub(crate) async fn below(place: &Place, leftovers: Vec<u64>) -> Result<Vec<Survey>, WalError> {
-        let mut parts: Vec<Survey> = Vec::new();
-        for number in leftovers {
-            let mut part = Survey::empty(place, false);
-            part.add(number).await?;
-            match parts.last_mut().and_then(|last| last.segments.last().map(|segment| segment.header.number)) {
-                Some(before) if before + 1 == number => {
-                    let segments = part.segments.drain(..);
-                    parts
-                        .last_mut()
-                        .into_iter()
-                        .for_each(|last| last.segments.extend(segments.as_slice().iter().cloned()));
-                }
-                _ => parts.push(part),
-            }
-        }
-        Ok(parts)
-    }
-
     /// What follows from all that was found.
     pub(crate) fn outcome(&self) -> Outcome {
         let base = self.segments.first().map_or(1, |segment| segment.header.base_lsn);
@@ -261,7 +239,7 @@ impl Survey {
     }
 
     /// One more segment, if its header is good.
-    async fn add(&mut self, number: u64) -> Result<(), WalError> {
+    pub(super) async fn add(&mut self, number: u64) -> Result<(), WalError> {
         let place = self.place.clone();
         let failed = |error| WalError::io("reading", place.path(number), error);
         let file = place.fs.open(place.path(number)).await.map_err(failed)?;

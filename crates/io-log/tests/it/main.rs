@@ -2,6 +2,7 @@
 
 mod basics;
 mod crash;
+mod crashcheck;
 mod damage;
 mod faults;
 mod kit;
