@@ -14,6 +14,7 @@ use std::{
     io,
     path::PathBuf,
     pin::Pin,
+    sync::{Arc, Mutex, MutexGuard, PoisonError, Weak},
     task::{Context, Poll},
     thread::{self, JoinHandle},
 };
@@ -77,7 +78,7 @@ pub enum IoRequest {
 ///
 /// Dropped without [`IoWorker::shutdown`], it finishes what it was asked for and ends; nobody waits for that.
 pub struct IoWorker {
-    requests: flume::Sender<IoRequest>,
+    requests: flume::Sender<Message>,
     thread: Option<JoinHandle<()>>,
     /// Disconnected when the thread has answered everything.
     over: flume::Receiver<Infallible>,
@@ -110,13 +111,15 @@ impl IoWorker {
         Ok(IoWorker { requests, thread: Some(thread), over })
     }
 
-    /// Opens a file.
+    /// Opens a file. Given up before it answers, it leaves nothing open.
     ///
     /// # Errors
     /// Those of open(2); `BrokenPipe` if the worker was shut down, as for all requests.
     pub async fn open(&self, path: impl Into<PathBuf>, mode: OpenMode) -> io::Result<FileId> {
-        let path = path.into();
-        self.ask(|response| IoRequest::OpenFile { path, mode, response }).await?
+        let (response, answer) = flume::bounded(1);
+        self.post(Message::Open(path.into(), mode, response)).await?;
+        let claim: Claim = answer.recv_async().await.map_err(|_| gone())??;
+        Ok(claim.take())
     }
 
     /// Reads up to `len` bytes at `offset`, fewer only at the end of the file.
@@ -159,16 +162,20 @@ impl IoWorker {
     /// # Errors
     /// `BrokenPipe` if the worker was shut down.
     pub async fn send(&self, request: IoRequest) -> io::Result<()> {
-        self.requests.send_async(request).await.map_err(|_| gone())
+        self.post(Message::Request(request)).await
     }
 
     /// Does and answers what was requested before, then ends the thread. Later requests answer `BrokenPipe`.
     pub async fn shutdown(&mut self) {
-        let _ = self.requests.send_async(IoRequest::Shutdown).await;
+        let _ = self.send(IoRequest::Shutdown).await;
         let Some(thread) = self.thread.take() else { return };
         let _ = self.over.recv_async().await;
         // It has nothing left to do.
         let _ = thread.join();
+    }
+
+    async fn post(&self, message: Message) -> io::Result<()> {
+        self.requests.send_async(message).await.map_err(|_| gone())
     }
 
     async fn ask<T>(&self, request: impl FnOnce(flume::Sender<T>) -> IoRequest) -> io::Result<T> {
@@ -182,9 +189,50 @@ fn gone() -> io::Error {
     io::Error::new(io::ErrorKind::BrokenPipe, "the worker was shut down")
 }
 
+/// What goes through the worker's channel.
+enum Message {
+    Request(IoRequest),
+    /// [`IoWorker::open`]: who asks may go away with the answer in his channel.
+    Open(PathBuf, OpenMode, flume::Sender<io::Result<Claim>>),
+}
+
+/// The files that are open here, by the name that requests call them.
+type Files = Mutex<HashMap<FileId, File>>;
+
+fn lock(files: &Files) -> MutexGuard<'_, HashMap<FileId, File>> {
+    files.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+/// Nobody knows the file, or nobody wants it any more. It is closed when nobody has the lock.
+fn forget(files: &Files, id: FileId) {
+    let file = lock(files).remove(&id);
+    drop(file);
+}
+
+/// A file that was opened for somebody who has not heard of it yet. Dropped before that, wherever it is then, it is closed.
+struct Claim {
+    id: FileId,
+    files: Weak<Files>,
+}
+
+impl Claim {
+    fn take(mut self) -> FileId {
+        self.files = Weak::new();
+        self.id
+    }
+}
+
+impl Drop for Claim {
+    fn drop(&mut self) {
+        if let Some(files) = self.files.upgrade() {
+            forget(&files, self.id);
+        }
+    }
+}
+
 /// Takes requests, runs them all at once, and comes back when intake and work are over.
-async fn serve(fs: &FileSystem, inbox: flume::Receiver<IoRequest>) {
-    let mut desk = Desk { fs, files: HashMap::new(), running: FuturesUnordered::new() };
+async fn serve(fs: &FileSystem, inbox: flume::Receiver<Message>) {
+    let mut desk = Desk { fs, files: Arc::default(), running: FuturesUnordered::new() };
     let mut incoming = Some(inbox.into_stream());
     poll_fn(|cx| desk.poll(&mut incoming, cx)).await;
 }
@@ -196,20 +244,22 @@ enum Done {
     Answered,
     /// Answered when the file is in its place, so that the next request finds it.
     Opened(io::Result<File>, flume::Sender<io::Result<FileId>>),
+    /// The same, for [`IoWorker::open`].
+    Claimed(io::Result<File>, flume::Sender<io::Result<Claim>>),
     /// Opened, and who asked was gone before he could hear of it.
     Unheard(Option<FileId>),
 }
 
 struct Desk<'a> {
     fs: &'a FileSystem,
-    files: HashMap<FileId, File>,
+    files: Arc<Files>,
     running: FuturesUnordered<Running>,
 }
 
 impl Desk<'_> {
     fn poll(
         &mut self,
-        incoming: &mut Option<flume::r#async::RecvStream<'_, IoRequest>>,
+        incoming: &mut Option<flume::r#async::RecvStream<'_, Message>>,
         cx: &mut Context<'_>,
     ) -> Poll<()> {
         let at_most = self.fs.config().queue_depth as usize;
@@ -221,9 +271,14 @@ impl Desk<'_> {
                 None if self.running.is_empty() => return Poll::Ready(()),
                 Some(inbox) if self.running.len() < at_most => match inbox.poll_next_unpin(cx) {
                     // What comes later, and what is in the channel behind it, is told by the channel's end.
-                    Poll::Ready(Some(IoRequest::Shutdown) | None) => *incoming = None,
+                    Poll::Ready(Some(Message::Request(IoRequest::Shutdown)) | None) => *incoming = None,
                     // Begun, in this order, before the next one is looked at.
-                    Poll::Ready(Some(request)) => self.begin(request),
+                    Poll::Ready(Some(Message::Request(request))) => self.begin(request),
+                    Poll::Ready(Some(Message::Open(path, mode, response))) => {
+                        let fs = self.fs.clone();
+                        let opening = async move { Done::Claimed(open(&fs, path, mode).await, response) };
+                        self.running.push(Box::pin(opening));
+                    }
                     Poll::Pending => return Poll::Pending,
                 },
                 _ => return Poll::Pending,
@@ -236,12 +291,13 @@ impl Desk<'_> {
             Done::Answered => return,
             Done::Unheard(id) => return self.forget(id),
             Done::Opened(opened, response) => (opened, response),
+            Done::Claimed(opened, response) => {
+                let claim = |file| Claim { id: self.keep(file), files: Arc::downgrade(&self.files) };
+                // There is room; with nobody there, the claim comes back and is dropped.
+                return drop(response.try_send(opened.map(claim)));
+            }
         };
-        let answer = opened.map(|file| {
-            let id = file.handle().id();
-            self.files.insert(id, file);
-            id
-        });
+        let answer = opened.map(|file| self.keep(file));
         let id = answer.as_ref().ok().copied();
         match response.try_send(answer) {
             Ok(()) => {}
@@ -253,9 +309,15 @@ impl Desk<'_> {
         }
     }
 
-    /// Nobody knows the file.
+    /// Requests find the file from now on.
+    fn keep(&self, file: File) -> FileId {
+        let id = file.handle().id();
+        lock(&self.files).insert(id, file);
+        id
+    }
+
     fn forget(&mut self, id: Option<FileId>) {
-        id.map(|id| self.files.remove(&id));
+        id.into_iter().for_each(|id| forget(&self.files, id));
     }
 
     /// An answer at once; where its channel has no room, it waits for that among the other requests.
@@ -295,14 +357,14 @@ impl Desk<'_> {
                 let fs = self.fs.clone();
                 Box::pin(async move { Done::Opened(open(&fs, path, mode).await, response) })
             }
-            IoRequest::CloseFile { file_id } => return drop(self.files.remove(&file_id)),
+            IoRequest::CloseFile { file_id } => return self.forget(Some(file_id)),
             IoRequest::Shutdown => unreachable!("it ends the intake"),
         };
         self.running.push(running);
     }
 
     fn file(&self, id: FileId) -> io::Result<File> {
-        self.files.get(&id).cloned().ok_or_else(|| {
+        lock(&self.files).get(&id).cloned().ok_or_else(|| {
             io::Error::new(io::ErrorKind::NotFound, format!("no file with the id {} is open here", id.get()))
         })
     }

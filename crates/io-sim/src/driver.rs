@@ -4,7 +4,16 @@ use crate::{bell::Bell, disk::Shared, faults::Fault, memory::Lent, random::nanos
 use io_core::{
     Armed, Clock, Completions, Driver, DriverName, Full, OpSet, Progress, RawOp, Readiness, Token, Wait, errno,
 };
-use std::{collections::VecDeque, fmt, io, sync::Arc, task::Waker, time::Duration};
+use std::{
+    collections::VecDeque,
+    fmt, io,
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering},
+    },
+    task::Waker,
+    time::Duration,
+};
 
 /// Waits longer than this (a year) are waits for ever: the clock does not jump to the end of time.
 const FOR_EVER: Duration = Duration::from_secs(365 * 24 * 60 * 60);
@@ -44,6 +53,8 @@ struct SimReadiness {
     shared: Arc<Shared>,
     id: u32,
     bell: Arc<Bell>,
+    /// A submit has answered that the driver is dead: that is no news any more, and time passes for who waits with a time.
+    told_dead: AtomicBool,
 }
 
 /// How one look at the disk ended.
@@ -64,12 +75,47 @@ impl SimDriver {
         SimDriver {
             staged: VecDeque::with_capacity(depth as usize),
             cancels: Vec::with_capacity(depth as usize),
-            readiness: Arc::new(SimReadiness { shared: shared.clone(), id, bell }),
+            readiness: Arc::new(SimReadiness { shared: shared.clone(), id, bell, told_dead: AtomicBool::new(false) }),
             shared,
             id,
             depth,
             in_flight: 0,
         }
+    }
+
+    fn submit_and_reap(&mut self, wait: Wait, out: &mut Completions) -> io::Result<Progress> {
+        let shared = self.shared.clone();
+        let (progress, reaped) = shared.enter(|world| {
+            world.alive(self.id)?;
+            if wait == Wait::No {
+                world.move_to(shared.clock.nanos().saturating_add(nanos(shared.options.tick)));
+            }
+            let progress = self.accept(world)?;
+            while let Some(token) = self.cancels.pop() {
+                match self.staged.iter_mut().find(|staged| staged.token == token) {
+                    // Never accepted: it goes to the disk only to be answered.
+                    Some(staged) => (staged.asked, staged.pushes, staged.fault) = (true, 0, CANCELLED),
+                    None => world.cancel(self.id, token),
+                }
+            }
+            world.run_due(self.id);
+            io::Result::Ok((progress, self.reap(world, out)))
+        })?;
+        let at_most = match wait {
+            Wait::No => return Ok(progress),
+            Wait::AtMost(at_most) => Some(at_most),
+            Wait::Forever => None,
+        };
+        if !reaped && out.room() > 0 && out.is_empty() && progress.staged == 0 {
+            let readiness = self.readiness.clone();
+            let mut broken = Ok(());
+            readiness.sleep(at_most, |world| {
+                broken = world.alive(self.id);
+                broken.is_err() || self.reap(world, out)
+            });
+            broken?;
+        }
+        Ok(progress)
     }
 
     /// Brings staged operations to the disk, the first ones first, until one is pushed back.
@@ -132,38 +178,11 @@ unsafe impl Driver for SimDriver {
     }
 
     fn submit(&mut self, wait: Wait, out: &mut Completions) -> io::Result<Progress> {
-        let shared = self.shared.clone();
-        let (progress, reaped) = shared.enter(|world| {
-            world.alive(self.id)?;
-            if wait == Wait::No {
-                world.move_to(shared.clock.nanos().saturating_add(nanos(shared.options.tick)));
-            }
-            let progress = self.accept(world)?;
-            while let Some(token) = self.cancels.pop() {
-                match self.staged.iter_mut().find(|staged| staged.token == token) {
-                    // Never accepted: it goes to the disk only to be answered.
-                    Some(staged) => (staged.asked, staged.pushes, staged.fault) = (true, 0, CANCELLED),
-                    None => world.cancel(self.id, token),
-                }
-            }
-            world.run_due(self.id);
-            io::Result::Ok((progress, self.reap(world, out)))
-        })?;
-        let at_most = match wait {
-            Wait::No => return Ok(progress),
-            Wait::AtMost(at_most) => Some(at_most),
-            Wait::Forever => None,
-        };
-        if !reaped && out.room() > 0 && out.is_empty() && progress.staged == 0 {
-            let readiness = self.readiness.clone();
-            let mut broken = Ok(());
-            readiness.sleep(at_most, |world| {
-                broken = world.alive(self.id);
-                broken.is_err() || self.reap(world, out)
-            });
-            broken?;
+        let progress = self.submit_and_reap(wait, out);
+        if progress.is_err() {
+            self.readiness.told_dead.store(true, Ordering::Relaxed);
         }
-        Ok(progress)
+        progress
     }
 
     fn cancel(&mut self, token: Token) {
@@ -178,7 +197,7 @@ unsafe impl Driver for SimDriver {
 
     fn arm(&mut self, armed: bool) -> Armed {
         let already = self.shared.enter(|world| world.arm(self.id, armed));
-        if armed && already { Armed::ReadyNow } else { Armed::Waiting }
+        if armed && already && !self.readiness.is_told() { Armed::ReadyNow } else { Armed::Waiting }
     }
 
     fn clock(&self) -> Arc<dyn Clock> {
@@ -193,6 +212,11 @@ impl Drop for SimDriver {
 }
 
 impl SimReadiness {
+    /// True if who has the driver knows that it is dead, so that this is no reason any more to come and look.
+    fn is_told(&self) -> bool {
+        self.told_dead.load(Ordering::Relaxed)
+    }
+
     /// Moves time until `look` finds something, a wake comes, or the time is over. Where nothing is left to happen by itself,
     /// it really sleeps for a wake.
     fn sleep(&self, at_most: Option<Duration>, mut look: impl FnMut(&mut World) -> bool) {
@@ -233,7 +257,9 @@ impl Readiness for SimReadiness {
     }
 
     fn wait(&self, at_most: Option<Duration>) {
-        self.sleep(at_most, |world| world.has_news(self.id));
+        // Of a dead driver nothing comes, but who waits with a time has other reasons to: time outs, and giving up on what is lost.
+        let told_dead = at_most.is_some() && self.is_told();
+        self.sleep(at_most, |world| !told_dead && world.has_news(self.id));
     }
 
     fn wake(&self) {
@@ -244,7 +270,7 @@ impl Readiness for SimReadiness {
         self.bell.subscribe(when_ready);
         // Subscribed first and looked afterwards, so that nothing falls between the two. Who subscribes is about to sleep, and
         // nobody else may be there to move time: it moves here, to the next completion.
-        if self.shared.enter(|world| world.await_ready(self.id)) {
+        if !self.is_told() && self.shared.enter(|world| world.await_ready(self.id)) {
             self.bell.nudge(true);
         }
     }

@@ -3,7 +3,10 @@
 use crate::fs_kit::*;
 use io_fs::{DriverName, IoConfig, IoRequest, IoWorker, OpKind, OpenMode};
 use io_sim::{SimOptions, Which};
-use std::{io::ErrorKind, time::Duration};
+use std::{
+    io::ErrorKind,
+    time::{Duration, Instant},
+};
 
 fn on_every_driver(test: impl Fn(&mut IoWorker, &std::path::Path)) {
     for driver in DriverName::REAL {
@@ -128,6 +131,34 @@ fn a_file_whose_asker_is_gone_is_closed() {
         let (response, answer) = flume::bounded(1);
         drop(answer);
         worker.send(IoRequest::OpenFile { path: path.clone(), mode: OpenMode::Read, response }).await.unwrap();
+        worker.shutdown().await;
+    });
+    assert_eq!(site.sim().times_open(&path).unwrap(), 0);
+}
+
+/// An open that was given up when its answer was in the channel already left the file open for as long as the worker lived.
+#[test]
+fn an_open_that_is_given_up_leaves_nothing_open() {
+    let site = simulated(SimOptions::seeded(6));
+    let path = site.put("f", b"content");
+    let mut worker = IoWorker::over(over(site.sim())).unwrap();
+    smol::block_on(async {
+        let mut given_up = Box::pin(worker.open(&path, OpenMode::Read));
+        assert!(glance(&mut given_up).is_pending());
+        let opened = Instant::now() + Duration::from_secs(30);
+        while site.sim().times_open(&path).unwrap() == 0 {
+            assert!(Instant::now() < opened, "it is not opened");
+            smol::Timer::after(Duration::from_millis(1)).await;
+        }
+        // What is asked for later and answered was behind the answer to the open.
+        let other = worker.open(&path, OpenMode::Read).await.unwrap();
+        drop(given_up);
+        assert_eq!(worker.read(other, 0, 7).await.unwrap(), b"content");
+        let closed = Instant::now() + Duration::from_secs(30);
+        while site.sim().times_open(&path).unwrap() > 1 {
+            assert!(Instant::now() < closed, "it stays open");
+            smol::Timer::after(Duration::from_millis(1)).await;
+        }
         worker.shutdown().await;
     });
     assert_eq!(site.sim().times_open(&path).unwrap(), 0);

@@ -2,6 +2,7 @@
 
 use super::*;
 use crate::random::Random;
+use io_engine::core::errno;
 use io_sim::{SimDisk, SimOptions};
 use std::path::Path;
 
@@ -86,4 +87,31 @@ fn foreign_executors_move_time_too() {
         let timed = smol::block_on(read(&shards, &file, vec![0u8; 64], 0).with_timeout(Duration::from_secs(3)));
         assert!(timed.is_err());
     });
+}
+
+/// The clock stood still once its driver was dead: who waited with a time waited for ever, and turned in circles.
+#[test]
+fn a_dead_driver_does_not_stop_the_clock() {
+    for death in [|disk: &SimDisk| disk.break_drivers(errno::EBADF), |disk: &SimDisk| disk.power_cut()] {
+        let disk = SimDisk::new(SimOptions::seeded(3));
+        disk.write_file("/f", &[5u8; 65536]).unwrap();
+        let file = disk.open(Path::new("/f"), OpenOptions::READ_WRITE).unwrap();
+        let shards = Shards::new(vec![Box::new(disk.driver(8))], ShardOptions::default()).unwrap();
+        in_time("time-outs beside a dead driver", move || {
+            let begin = || {
+                let mut lost = read(&shards, &file, vec![0u8; 64], 0);
+                assert!(poll_once(&mut lost).is_pending());
+                lost.with_timeout(Duration::from_secs(3))
+            };
+            disk.wedge(io_sim::Which::reads());
+            let (first, second) = (begin(), begin());
+            death(&disk);
+            let before = shards.now();
+            assert!(shards.block_on(first).is_err() && smol::block_on(second).is_err());
+            shards.block_on(shards.deadline(Duration::from_secs(4)));
+            smol::block_on(shards.deadline(Duration::from_secs(5)));
+            let took = shards.now() - before;
+            assert!(took >= Duration::from_secs(12) && took < Duration::from_secs(13), "{took:?} of virtual time");
+        });
+    }
 }
