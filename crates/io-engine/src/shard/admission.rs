@@ -82,13 +82,13 @@ impl Admission {
 
     #[inline]
     fn reserve(&self, weight: Weight) -> bool {
-        let before = self.used.fetch_add(weight.0, Ordering::SeqCst);
-        let (ops, bytes) = (before / OP, before % OP);
-        let fits = ops == 0 || (ops < self.ops_max && bytes + weight.bytes() <= self.bytes_max);
-        if !fits {
-            self.used.fetch_sub(weight.0, Ordering::SeqCst);
-        }
-        fits
+        let fits = |used: u64| {
+            let (ops, bytes) = (used / OP, used % OP);
+            let fits = ops == 0 || (ops < self.ops_max && bytes + weight.bytes() <= self.bytes_max);
+            fits.then_some(used + weight.0)
+        };
+        // Not added first and taken back: others would see more than the limits allow.
+        self.used.fetch_update(Ordering::SeqCst, Ordering::SeqCst, fits).is_ok()
     }
 
     /// Gives back what an answered operation counted for.

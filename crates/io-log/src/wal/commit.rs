@@ -140,6 +140,12 @@ impl Shared {
         if alone && state.durable < state.sync_upto && state.sync_upto <= state.acked {
             return self.sync_all(state);
         }
+        let says = state.start_wanted > state.start_said;
+        if alone && says && self.config.sync == Sync::None {
+            // What says where the log begins must not stand behind a hole: recovery would cut it off, with the segments before it gone.
+            let behind = state.durable < state.acked;
+            return if behind { self.sync_all(state) } else { self.control(state, RecordKind::Start) };
+        }
         if let Some(record) = state.queue.front() {
             let gathers = state.used < self.config.group_bytes && !state.closing && state.room.is_empty();
             if !waited && gathers {
@@ -155,9 +161,7 @@ impl Shared {
         if !state.room.is_empty() || !alone {
             return Plan::Nothing;
         }
-        let says = state.start_wanted > state.start_said;
-        let full = state.active.room() < (GROUP_HEADER + RECORD_HEADER) as u64;
-        if state.durable < state.acked && (state.closing || (says && full)) {
+        if state.durable < state.acked && state.closing {
             return self.sync_all(state);
         }
         if says {
@@ -225,7 +229,7 @@ impl Shared {
         if len as u64 > state.active.room() && !self.rotate(state) {
             return Plan::Nothing;
         }
-        let first_lsn = state.next_lsn;
+        let first_lsn = state.next_lsn - state.queue.len() as u64;
         let landed = match kind {
             RecordKind::End => Landed::End,
             _ => Landed::Group { through: first_lsn - 1, cost: 0, callers: 0, log_start: state.start_wanted },

@@ -10,7 +10,7 @@ mod script;
 use crate::kit::DIR;
 use bytes::Bytes;
 use io_fs::{FileSystem, IoConfig};
-use io_log::{Lsn, Record, Wal, WalConfig, WalError, planted::Bug, planted::plant, verify};
+use io_log::{Lsn, Record, Sync, Wal, WalConfig, WalError, planted::Bug, planted::plant, verify};
 use io_sim::{Acks, SimDisk};
 use std::{collections::BTreeMap, fmt::Display, future::Future};
 
@@ -94,7 +94,7 @@ impl<'a> Appender<'a> {
         let (turn, record) = self.next();
         let lsn = self.wal.append(record).await?;
         self.queued.push((lsn, turn));
-        self.settle(lsn);
+        self.acknowledged(lsn);
         Ok(())
     }
 
@@ -103,7 +103,7 @@ impl<'a> Appender<'a> {
         let lsns = self.wal.append_many(records).await?;
         let last = lsns.end - 1;
         self.queued.extend(lsns.zip(turns));
-        self.settle(last);
+        self.acknowledged(last);
         Ok(())
     }
 
@@ -119,6 +119,12 @@ impl<'a> Appender<'a> {
         self.acks.note(Note::DurableTo(durable));
         self.settle(durable);
         Ok(())
+    }
+
+    /// All up to this record is acknowledged, which says less where nothing is synced.
+    fn acknowledged(&mut self, lsn: Lsn) {
+        let durable = if self.wal.config().sync == Sync::None { self.wal.durable_lsn() } else { lsn };
+        self.settle(durable);
     }
 
     /// All up to this record is durable.

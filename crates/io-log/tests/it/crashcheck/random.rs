@@ -16,7 +16,7 @@ fn config(seed: u64) -> WalConfig {
     config.buffer_bytes = [600, 4 << 10, 64 << 10][pick(3, 3) as usize];
     config.group_bytes = [300, 2 << 10, 64 << 10][pick(4, 3) as usize];
     config.recycle = pick(5, 3) as usize;
-    config.sync = [Sync::Group, Sync::Group, Sync::Each][pick(6, 3) as usize];
+    config.sync = [Sync::Group, Sync::Group, Sync::Each, Sync::None][pick(6, 4) as usize];
     config.depth = 1 + pick(7, 4) as usize;
     config.direct = pick(8, 4) == 0;
     config.max_delay = (pick(9, 6) == 0).then(|| Duration::from_micros(300));
