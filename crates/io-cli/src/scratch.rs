@@ -46,9 +46,11 @@ pub(crate) fn remove_on_interrupt() -> Result<(), Failure> {
     ctrlc::set_handler(end).map_err(|error| Failure::work(format!("cannot handle signals: {error}")))
 }
 
+/// In a directory somebody may still be making files.
 fn remove(path: &Path) {
-    if fs::remove_file(path).is_err() {
-        let _ = fs::remove_dir_all(path);
+    let mut left = 100;
+    while left > 0 && fs::remove_file(path).is_err() && path.is_dir() && fs::remove_dir_all(path).is_err() {
+        left -= 1;
     }
 }
 

@@ -33,12 +33,13 @@ pub struct ThreadPoolOptions {
 }
 
 impl Default for ThreadPoolOptions {
-    /// A depth of 256; four threads per processor, at least 4 and at most 64; ten seconds.
+    /// A depth of 256; eight threads per processor, at least 16 and at most 64: they wait more than they work;
+    /// ten seconds.
     fn default() -> Self {
         let processors = thread::available_parallelism().map_or(1, std::num::NonZero::get);
         ThreadPoolOptions {
             depth: 256,
-            max_threads: (4 * processors).clamp(4, 64),
+            max_threads: (8 * processors).clamp(16, 64),
             idle: Duration::from_secs(10),
             readiness: None,
         }

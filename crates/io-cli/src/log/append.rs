@@ -23,9 +23,6 @@ use std::{
     time::Instant,
 };
 
-/// Records that one writer has under way where nothing waits for a sync.
-const WRITTEN_AT_ONCE: u32 = 64;
-
 /// What was appended, and made durable.
 #[derive(Debug, Serialize)]
 struct Report {
@@ -103,23 +100,29 @@ fn cut(args: &AppendArgs, config: &WalConfig) -> Result<Cut, Failure> {
     }
 }
 
-/// Appends all that comes. Everything runs on this thread, so between taking a record and appending it nothing else happens: the
-/// order of the log is that of the input.
+/// Appends all that comes, in the order of the input: a record is taken when the one before it is in the log. So what is refused (for
+/// want of space, say) is the end, and nothing stands behind a gap.
 async fn pour(wal: &Wal, batches: &Receiver<Batch>, args: &AppendArgs, appended: &Appended) -> Result<(), Failure> {
     let feed = Feed { batches, ready: RefCell::default(), args };
-    let writers = match (args.fsync, args.writers) {
-        (Fsync::Group, 1) => return pipeline(wal, &feed, appended).await,
-        // What is not waited for to be durable is waited for to be written.
-        (Fsync::None, 1) => WRITTEN_AT_ONCE,
-        (_, writers) => writers,
-    };
-    let writers = (0..writers).map(|_| async {
-        while let Some(record) = feed.next().await? {
+    if args.writers == 1 && args.fsync == Fsync::Group {
+        return pipeline(wal, &feed, appended).await;
+    }
+    let (turns, failed) = (smol::lock::Mutex::new(()), |error| reading(&args.dir, &error));
+    let writers = (0..args.writers).map(|_| async {
+        loop {
+            let turn = turns.lock().await;
+            let Some(record) = feed.next().await? else { return Ok(()) };
             let bytes = record.len() as u64;
-            let lsn = wal.append(record).await.map_err(|error| reading(&args.dir, &error))?;
+            let lsn = if args.fsync == Fsync::None {
+                wal.append(record).await.map_err(failed)?
+            } else {
+                let lsn = wal.enqueue(record).await.map_err(failed)?;
+                drop(turn);
+                wal.flush().await.map_err(failed)?;
+                lsn
+            };
             appended.durable(lsn, bytes)?;
         }
-        Ok(())
     });
     futures_util::future::try_join_all(writers).await.map(drop)
 }

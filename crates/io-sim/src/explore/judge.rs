@@ -90,8 +90,8 @@ impl<'a, A: Clone + Send + Sync> Judge<'a, A> {
         let settled = run.points[point as usize].is_settled();
         let (first, cuts) = match self.explorer.cuts {
             _ if settled => (0, 1),
-            // Too few for the extremes.
-            cuts @ 1..=2 => (2, cuts),
+            // Too few for the extremes at each point: now one, now the other, mostly a mixture.
+            cuts @ 1..=2 => ((mix(&[run.seed, point.into()]) % 6) as u32, cuts),
             cuts => (0, cuts),
         };
         (first..first + cuts).try_for_each(|cut| self.state(run, Step { point, cut }, self.explorer.recovery_depth))

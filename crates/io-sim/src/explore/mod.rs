@@ -143,7 +143,7 @@ impl Explorer {
     }
 
     /// Makes so many disks of each point. With three or more, on the first nothing survives that was not durable, and on the
-    /// second everything. A point where nothing is undecided has one disk, because all would be equal.
+    /// second everything; with fewer, some points have the one or the other. A point where nothing is undecided has one disk, because all would be equal.
     #[must_use]
     pub fn cuts(mut self, cuts: u32) -> Explorer {
         self.cuts = cuts.max(1);

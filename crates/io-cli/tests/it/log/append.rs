@@ -148,3 +148,22 @@ fn who_does_not_listen_to_acknowledgements_stops_nothing() {
     assert!(ran.stderr.contains("2000 records"), "{ran:?}");
     assert!(cat(here.path(), &["l", "--lines"]) == input.as_bytes());
 }
+
+/// What was acknowledged before the disk was full is there, and nothing is acknowledged that is not.
+#[cfg(target_os = "linux")]
+#[test]
+fn a_full_disk_ends_it_with_what_was_acknowledged() {
+    let Some(tmpfs) = crate::support::Tmpfs::mount("log append to a full disk", "6m") else { return };
+    let input: String = (1..100_000).map(|n| format!("line {n} {}\n", "x".repeat(n % 300))).collect();
+    for writers in ["1", "8"] {
+        let args = ["append", writers, "--lines", "--ack", "--segment-size", "1m", "--writers", writers];
+        let ran = Ran::of(log_with(tmpfs.path(), &args, input.as_bytes()));
+        ran.failed("No space left on device");
+        let acked: usize = ran.stdout.lines().last().unwrap().parse().unwrap();
+        let found = verified(tmpfs.path(), writers)["records"].as_u64().unwrap() as usize;
+        assert!(acked > 1000 && found >= acked, "{acked} were acknowledged, {found} are there");
+        let printed = cat(tmpfs.path(), &[writers, "--lines"]);
+        assert!(input.as_bytes().starts_with(&printed));
+        fs::remove_dir_all(tmpfs.path().join(writers)).unwrap();
+    }
+}

@@ -45,7 +45,7 @@ fn every_acknowledged_record_survives_sigkill() {
         let first = if draw(4) == 0 { None } else { acks.next() };
         std::thread::sleep(Duration::from_millis(u64::from(draw(60))));
         child.kill().unwrap();
-        let last = acks.last().or(first).map_or(before, |ack| ack.parse().unwrap());
+        let last = acks.chain(first).map(|ack| ack.parse().unwrap()).max().unwrap_or(before);
         child.wait().unwrap();
         feeder.join().unwrap();
 

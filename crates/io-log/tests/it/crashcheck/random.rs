@@ -55,7 +55,7 @@ async fn workload(fs: &FileSystem, acks: &Acks<Note>) -> Result<(), WalError> {
 }
 
 fn explorer(seed: u64) -> Explorer {
-    Explorer::new(seed).disk(SimOptions { torn: true, short: 0.05, ..SimOptions::seeded(1) }).cuts(3)
+    Explorer::new(seed).disk(SimOptions { torn: true, short: 0.05, ..SimOptions::seeded(1) }).cuts(1)
 }
 
 fn run(disk: &SimDisk, acks: &Acks<Note>, bug: Option<Bug>) -> Result<(), String> {
@@ -72,7 +72,7 @@ fn random_lives_lose_nothing() {
 }
 
 fn caught(bug: Bug, seed: u64) {
-    let explorer = explorer(seed).until_points(10_000);
+    let explorer = explorer(seed).cuts(3).until_points(10_000);
     let found = explorer.explore(|disk, acks| run(disk, acks, Some(bug)), |disk, acks| recover(disk, acks, Some(bug)));
     let failure = found.expect_err("the mistake is not found");
     assert!(failure.repeats, "{failure}");

@@ -57,7 +57,7 @@ async fn workload(fs: &FileSystem, acks: &Acks<Note>) -> Result<(), WalError> {
 
 #[test]
 fn a_scripted_life_loses_nothing() {
-    let explorer = Explorer::new(1).disk(SimOptions { torn: true, ..SimOptions::seeded(1) }).cuts(3);
+    let explorer = Explorer::new(1).disk(SimOptions { torn: true, ..SimOptions::seeded(1) }).cuts(1);
     explorer.test(
         "script",
         300,
