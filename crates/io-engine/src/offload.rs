@@ -17,7 +17,8 @@ pub(crate) fn blocks_on(driver: DriverName, file: Option<&FileHandle>) -> bool {
 }
 
 /// Says who does the fdatasyncs of an inode that begin from now on: the driver, or the offload pool that stands beside it. Which is faster
-/// is a matter of file system and kernel. Without such a pool ([`Shards::has_offload`](crate::Shards::has_offload)) nothing changes.
+/// is a matter of file system and kernel. It holds for all of them, whoever asks, until somebody says otherwise: one sync may be shared by
+/// several who ask, and has one way. Without such a pool ([`Shards::has_offload`](crate::Shards::has_offload)) nothing changes.
 pub fn sync_on_pool(file: &FileHandle, yes: bool) {
     let flag = &Inode::of(file).sync_on_pool;
     if flag.load(Ordering::Relaxed) != yes {

@@ -20,6 +20,12 @@ thread_local! {
     static SEAT: Cell<*const Shard> = const { Cell::new(std::ptr::null()) };
 }
 
+/// True if the calling thread has the seat of this shard, but in an outer `block_on`: until that one goes on nobody takes a turn there.
+#[cold]
+pub(crate) fn is_away(shard: &Shard) -> bool {
+    shard.watch.is_seat_mine() && !is_seated(shard)
+}
+
 /// True if the calling thread will take a turn on this shard before it sleeps.
 #[inline]
 pub(crate) fn is_seated(shard: &Shard) -> bool {
@@ -78,21 +84,27 @@ impl Wake for Sleeper {
 /// Where a thread sleeps and reaps.
 struct Seat {
     shard: Arc<Shard>,
-    /// `None`: an outer call of this thread has it, and lends it.
+    /// `None`: the next outer call of this thread has it, and lends it.
     _own: Option<Seated>,
 }
 
 /// The seat, marked as this thread's until it is dropped, also by a panic.
 struct Seated {
-    watcher: Watcher,
+    shard: Arc<Shard>,
+    /// `None`: an outer call has it, with one of another engine in between.
+    _watcher: Option<Watcher>,
     before: *const Shard,
 }
 
 impl Seated {
     fn take(shard: &Arc<Shard>) -> Option<Seated> {
         let watcher = Watcher::seated(shard)?;
+        Some(Seated::on(shard, Some(watcher)))
+    }
+
+    fn on(shard: &Arc<Shard>, watcher: Option<Watcher>) -> Seated {
         let before = SEAT.replace(Arc::as_ptr(shard));
-        Some(Seated { watcher, before })
+        Seated { shard: shard.clone(), _watcher: watcher, before }
     }
 }
 
@@ -100,7 +112,7 @@ impl Drop for Seated {
     fn drop(&mut self) {
         SEAT.set(self.before);
         // What is staged and not submitted must not wait for somebody else's turn.
-        self.watcher.turn();
+        self.shard.watch.turn_for_others(&self.shard);
     }
 }
 
@@ -139,6 +151,9 @@ impl Shards {
         let (shards, home) = (self.shards(), self.home());
         if let Some(lent) = shards.iter().find(|shard| is_seated(shard)) {
             return Some(Seat { shard: lent.clone(), _own: None });
+        }
+        if let Some(lent) = shards.iter().find(|shard| shard.watch.is_seat_mine()) {
+            return Some(Seat { shard: lent.clone(), _own: Some(Seated::on(lent, None)) });
         }
         let mut in_turn = shards[home..].iter().chain(&shards[..home]);
         in_turn.find_map(|shard| Seated::take(shard).map(|own| Seat { shard: shard.clone(), _own: Some(own) }))

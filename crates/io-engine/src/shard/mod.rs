@@ -486,7 +486,8 @@ impl Shards {
             Some(Way::Shard(index, _)) => &self.0.shards[index],
             _ => &self.0.shards[0],
         };
-        if shard.watch.has_others() || (self.0.reaping == Reaping::Threads && shard.watch.has_reaper()) {
+        let watched = shard.watch.has_others() && !block_on::is_away(shard);
+        if watched || (self.0.reaping == Reaping::Threads && shard.watch.has_reaper()) {
             return;
         }
         match self.0.reaping {
@@ -512,7 +513,7 @@ impl Shards {
     /// As [`Shards::help`], for who waits no longer than `left`.
     pub(crate) fn help_until(&self, left: Duration, cx: &mut Context<'_>) {
         let shard = &self.0.shards[0];
-        if self.0.reaping == Reaping::Polls && !shard.watch.has_others() {
+        if self.0.reaping == Reaping::Polls && (!shard.watch.has_others() || block_on::is_away(shard)) {
             shard.readiness.wait(Some(left));
             cx.waker().wake_by_ref();
         }

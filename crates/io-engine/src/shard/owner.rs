@@ -76,7 +76,7 @@ pub(crate) fn refusal() -> io::Error {
 
 /// A number of the calling thread that no other one ever has.
 #[inline]
-fn me() -> u64 {
+pub(crate) fn me() -> u64 {
     static NEXT: AtomicU64 = AtomicU64::new(1);
     thread_local! {
         static ME: Cell<u64> = const { Cell::new(0) };

@@ -5,12 +5,12 @@
 //! else watches it sleeps apart from the readiness, so that completions do not wake two, and looks in now and then; while nobody does
 //! it sleeps on the readiness itself; with nothing in flight for a while it sleeps for good, and costs nothing.
 
-use super::core::Shard;
+use super::{core::Shard, owner};
 use io_core::Readiness;
 use std::{
     sync::{
         Arc, OnceLock,
-        atomic::{AtomicBool, AtomicU8, AtomicU32, Ordering},
+        atomic::{AtomicBool, AtomicU8, AtomicU32, AtomicU64, Ordering},
     },
     thread::{self, Thread},
     time::Duration,
@@ -40,8 +40,8 @@ pub(crate) struct Watch {
     mode: AtomicU8,
     /// Reactors, and the thread on the seat.
     others: AtomicU32,
-    /// Who sleeps on the readiness and is woken through it: one thread at a time, for a wake ends one wait.
-    seat: AtomicBool,
+    /// The thread that sleeps on the readiness and is woken through it, 0: none. One at a time, for a wake ends one wait.
+    seat: AtomicU64,
     /// A runtime's reactor watches, or is being asked to.
     pub(crate) reactor: AtomicBool,
     /// Turns of others; a watcher that takes none is asleep, busy or gone.
@@ -67,23 +67,16 @@ impl Watcher {
 
     /// The calling thread takes the seat; `None` if somebody has it.
     pub(crate) fn seated(shard: &Arc<Shard>) -> Option<Watcher> {
-        if shard.watch.seat.swap(true, Ordering::SeqCst) {
-            return None;
-        }
+        shard.watch.seat.compare_exchange(0, owner::me(), Ordering::SeqCst, Ordering::SeqCst).ok()?;
         shard.watch.others.fetch_add(1, Ordering::SeqCst);
         Some(Watcher { shard: shard.clone(), seated: true })
-    }
-
-    /// Submits and reaps.
-    pub(crate) fn turn(&self) -> super::core::Turned {
-        self.shard.watch.turn_for_others(&self.shard)
     }
 
     /// Submits and reaps. A reactor has no clock for what is due and rings for nobody: the reaper has. True: it is to let the woken
     /// tasks run, and take another turn.
     #[cfg(all(unix, any(feature = "tokio", feature = "smol")))]
     pub(crate) fn turn_of_reactor(&self) -> bool {
-        let turned = self.turn();
+        let turned = self.shard.watch.turn_for_others(&self.shard);
         if turned.due.is_some() {
             self.shard.watch.tell_due(&self.shard.readiness);
         }
@@ -107,7 +100,7 @@ impl Drop for Watcher {
     fn drop(&mut self) {
         let watch = &self.shard.watch;
         if self.seated {
-            watch.seat.store(false, Ordering::SeqCst);
+            watch.seat.store(0, Ordering::SeqCst);
         } else {
             watch.reactor.store(false, Ordering::SeqCst);
         }
@@ -124,6 +117,11 @@ impl Watch {
     #[inline]
     pub(crate) fn has_others(&self) -> bool {
         self.others.load(Ordering::SeqCst) > 0
+    }
+
+    /// True if the calling thread has the seat, here or further out on its stack.
+    pub(crate) fn is_seat_mine(&self) -> bool {
+        self.seat.load(Ordering::SeqCst) == owner::me()
     }
 
     /// True if there is a reaper thread.

@@ -37,7 +37,8 @@ pub enum DurableRoute {
     Dsync,
     /// A write, and an fdatasync that concurrent writers share.
     WriteThenSync,
-    /// The same, with the fdatasync done by the offload pool although the driver could do it.
+    /// The same, with the fdatasync done by the offload pool although the driver could do it. Who does it is a matter of the inode, because
+    /// syncs are shared: [`sync_data`](crate::File::sync_data) calls of others go the way of the latest durable write, too.
     WriteThenPoolSync,
 }
 

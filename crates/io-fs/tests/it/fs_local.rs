@@ -237,3 +237,28 @@ fn its_counters_and_names_are_those_of_any_file_system() {
         assert!(fs.dump().is_empty());
     });
 }
+
+/// A `block_on` inside one of another file system inside one of the same: the innermost found its seat taken, by its own thread, which
+/// sleeps in it and comes back never. So did an operation that is awaited in the middle one.
+#[test]
+fn calls_within_calls_of_others_within_calls() {
+    in_time("calls within calls", || {
+        let Some(local) = local() else { return };
+        let between = FileSystem::new().unwrap();
+        let dir = tempfile::tempdir().unwrap();
+        local.block_on(async {
+            let file = local.create(dir.path().join("f")).await.unwrap();
+            for i in 0..20u64 {
+                between.block_on(async {
+                    local.block_on(async {
+                        file.write_at(vec![i as u8; 4096], i * 4096).await.0.unwrap();
+                        file.sync_data().await.unwrap();
+                    });
+                    file.write_at(vec![1; 4096], (i + 1) * 4096).await.0.unwrap();
+                    file.sync_data().await.unwrap();
+                });
+                file.sync_all().await.unwrap();
+            }
+        });
+    });
+}

@@ -113,7 +113,12 @@ impl Scan {
                         Some(read) => read,
                         None => ready!(front.read.as_mut().poll(cx)),
                     };
-                    self.take(read);
+                    let Some(front) = self.going.pop_front() else { continue };
+                    if read.is_ok() {
+                        // The device works while checksums are computed.
+                        self.read_ahead(cx);
+                    }
+                    self.take(front, read);
                 }
                 None if self.failed.is_some() => {}
                 None if self.opening.is_some() => return Poll::Pending,
@@ -122,9 +127,8 @@ impl Scan {
         }
     }
 
-    /// What the first transfer has brought becomes records, and its place is free for another one.
-    fn take(&mut self, read: Result<Bytes, WalError>) {
-        let Some(front) = self.going.pop_front() else { return };
+    /// What a transfer has brought becomes records.
+    fn take(&mut self, front: Going, read: Result<Bytes, WalError>) {
         let Going { of, cells, .. } = front;
         let bytes = match read {
             Ok(bytes) => bytes,

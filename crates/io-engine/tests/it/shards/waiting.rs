@@ -233,30 +233,40 @@ fn who_gave_up_does_not_stay_in_the_queue() {
 fn an_answered_operation_whose_task_is_away() {
     on_every_driver(|shards| {
         let (_dir, file) = scratch(1 << 16);
-        let (mut cancelled, mut late, mut claimed) = (0, 0, 0);
+        let (mut at_once, mut cancelled, mut claimed) = (0, 0, 0);
         for i in 0..4000u64 {
             let mut op = read(&shards, &file, Vec::with_capacity(64), i % 512 * 64);
-            if i % 2 == 0 {
-                if poll_once(&mut op).is_pending() {
-                    op.cancel();
-                    assert!(smol::block_on(op).0.is_ok_and(|n| n == 64));
-                    cancelled += 1;
+            // Tasks yield after powers of two: with every third operation cancelled, either case has its turn.
+            if i % 3 == 0 {
+                if poll_once(&mut op).is_ready() {
+                    at_once += 1;
+                    continue;
                 }
+                cancelled += u32::from(format!("{op:?}").contains("answered"));
+                op.cancel();
+                assert!(smol::block_on(op).0.is_ok_and(|n| n == 64));
                 continue;
             }
-            let mut op = op.with_timeout(Duration::ZERO);
-            if let Poll::Ready(Err(timed_out)) = poll_once(&mut op) {
-                late += 1;
-                match timed_out.ticket.try_claim() {
-                    Ok((n, _)) => {
-                        assert_eq!(n.unwrap(), 64);
-                        claimed += 1;
+            match poll_once(&mut op.with_timeout(Duration::ZERO)) {
+                Poll::Ready(Err(timed_out)) => {
+                    let answered = format!("{timed_out:?}").contains("answered");
+                    match timed_out.ticket.try_claim() {
+                        Ok((n, _)) => {
+                            assert_eq!(n.unwrap(), 64);
+                            claimed += u32::from(answered);
+                        }
+                        Err(ticket) => {
+                            assert!(!answered, "its answer was there");
+                            assert_eq!(smol::block_on(ticket).0.unwrap(), 64);
+                        }
                     }
-                    Err(ticket) => assert_eq!(smol::block_on(ticket).0.unwrap(), 64),
                 }
+                ended => at_once += u32::from(ended.is_ready()),
             }
         }
-        assert!(late >= claimed, "{cancelled} cancelled, {late} late, {claimed} claimed");
+        // Where nothing completes inline nobody yields.
+        let met = cancelled > 0 && claimed > 0;
+        assert!(met || at_once < 1000, "{at_once} at once, {cancelled} cancelled and {claimed} claimed while away");
         comes_to_rest(&shards);
     });
 }
