@@ -72,6 +72,8 @@ pub(crate) struct Survey {
     end: Option<(u64, u64)>,
     closed: bool,
     records: u64,
+    /// Those before the first gap.
+    in_order: u64,
     /// There are groups behind the first gap.
     behind: bool,
     /// For each segment, from where to where there are traces of groups behind the end.
@@ -132,6 +134,7 @@ impl Survey {
             end: None,
             closed: false,
             records: 0,
+            in_order: 0,
             behind: false,
             traces: BTreeMap::new(),
         }
@@ -229,7 +232,8 @@ impl Survey {
         Outcome {
             first_lsn: first.max(self.start_in_order).min(next_lsn),
             next_lsn,
-            records: self.records,
+            // Behind a torn tail's hole nothing counts, behind a hole that is damage all that is good does.
+            records: if damage.is_empty() { self.in_order } else { self.records },
             torn_tail_bytes: self.traces.values().map(|(from, to)| to - from).sum(),
             clean_close: self.closed && self.gaps.is_empty() && !self.behind,
             damage,
@@ -365,6 +369,7 @@ impl Survey {
         self.first.get_or_insert(group.first_lsn);
         self.records += u64::from(group.count);
         if self.gaps.is_empty() {
+            self.in_order += u64::from(group.count);
             self.end = Some((segment.number, next));
             self.start_in_order = self.start_in_order.max(group.log_start);
             self.traces.clear();

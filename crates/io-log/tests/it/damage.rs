@@ -246,3 +246,26 @@ fn a_length_that_no_checksum_covers_is_caught() {
     plant(None);
     assert!(silent, "the mistake is not found");
 }
+
+/// Of several groups in flight one has not come to be: those behind it are part of the torn tail, and are not counted.
+#[test]
+fn what_lies_behind_a_torn_group_is_not_counted() {
+    let (disk, fs) = sim(3);
+    let config = with(|config| (config.sync, config.depth) = (io_log::Sync::Each, 4));
+    let block = config.block_size as usize;
+    fs.block_on(async {
+        let wal = Wal::open(&fs, DIR, config).await.unwrap();
+        for lsn in 1..=4 {
+            wal.enqueue(record_of(lsn, 100)).await.unwrap();
+        }
+        wal.flush().await.unwrap();
+    });
+    let path = format!("{DIR}/{}", names(&fs, DIR.as_ref()).into_iter().find(|name| name.ends_with(".seg")).unwrap());
+    let mut content = disk.read_file(&path).unwrap();
+    content[2 * block..3 * block].fill(0);
+    disk.write_file(&path, &content).unwrap();
+    let found = fs.block_on(verify(&fs, DIR)).unwrap();
+    assert_eq!((found.records, found.last_lsn, found.damage.len()), (1, 1, 0), "{found:?}");
+    assert!(found.torn_tail_bytes > 0, "{found:?}");
+    assert_eq!(fs.block_on(read_files(&fs, DIR)).unwrap().len(), 1);
+}
