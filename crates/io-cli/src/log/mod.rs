@@ -1,7 +1,7 @@
 //! `iofs log`: records into a directory, and out of it again.
 //!
 //! [`append`] and [`cat`] are the two ways, [`input`] cuts what is appended into records, [`tail`] looks what is new; [`report`] says what is in a log and what is
-//! wrong with it; [`bench`] measures one. The log itself is `io_log`'s.
+//! wrong with it; [`mod@bench`] measures one. The log itself is `io_log`'s.
 
 mod append;
 pub(crate) mod args;
