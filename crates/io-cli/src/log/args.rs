@@ -30,7 +30,11 @@ Exit codes: 0 good (a tail that a crash left torn is good: nobody was told that 
 pub(crate) enum LogCommand {
     Append(AppendArgs),
     Cat(CatArgs),
+    /// Reads a whole log and says what is good, torn or damaged.
+    ///
+    /// The exit code is 1 if something is missing that was acknowledged as durable. A torn tail is none of that.
     Verify(DirArgs),
+    /// Says what a log consists of: its records, its segments and their sizes.
     Stat(DirArgs),
     Salvage(SalvageArgs),
     Bench(LogBenchArgs),
@@ -114,18 +118,25 @@ pub(crate) struct CatArgs {
     pub(crate) json: bool,
 }
 
-/// What only names a log.
+// What most of them take. No doc comment: clap would say it in place of what the commands do.
 #[derive(Debug, Args)]
-pub(crate) struct DirArgs {
-    /// The log's directory
-    #[arg(value_name = "DIR")]
-    pub(crate) dir: PathBuf,
+pub(crate) struct Common {
     /// uring, aio or threadpool; without it, the best that works here
     #[arg(long, value_name = "D")]
     pub(crate) driver: Option<String>,
     /// One JSON object instead of text
     #[arg(long)]
     pub(crate) json: bool,
+}
+
+// What only names a log. As above.
+#[derive(Debug, Args)]
+pub(crate) struct DirArgs {
+    /// The log's directory
+    #[arg(value_name = "DIR")]
+    pub(crate) dir: PathBuf,
+    #[command(flatten)]
+    pub(crate) common: Common,
 }
 
 /// Copies what is good into a new log.
@@ -144,12 +155,8 @@ pub(crate) struct SalvageArgs {
     /// The new log's directory: not there yet, or empty
     #[arg(value_name = "OUT")]
     pub(crate) out: PathBuf,
-    /// uring, aio or threadpool; without it, the best that works here
-    #[arg(long, value_name = "D")]
-    pub(crate) driver: Option<String>,
-    /// One JSON object instead of text
-    #[arg(long)]
-    pub(crate) json: bool,
+    #[command(flatten)]
+    pub(crate) common: Common,
 }
 
 /// Measures a log in a directory: appends, recovery, reading.
@@ -184,12 +191,8 @@ pub(crate) struct LogBenchArgs {
     /// Write and read past the page cache (O_DIRECT)
     #[arg(long)]
     pub(crate) direct: bool,
-    /// uring, aio or threadpool; without it, the best that works here
-    #[arg(long, value_name = "D")]
-    pub(crate) driver: Option<String>,
-    /// One JSON object instead of text
-    #[arg(long)]
-    pub(crate) json: bool,
+    #[command(flatten)]
+    pub(crate) common: Common,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]

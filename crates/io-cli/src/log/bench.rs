@@ -51,12 +51,12 @@ pub(super) fn run(args: &LogBenchArgs) -> Result<(), Failure> {
         let most = config.record_max();
         return Err(Failure::usage(format!("--bs {}: a record has at most {most} bytes in such segments", args.bs)));
     }
-    let engine = Engine::new(Runtime::Local, pick::one(args.driver.as_deref())?, args.writers)?;
+    let engine = Engine::new(Runtime::Local, pick::one(args.common.driver.as_deref())?, args.writers)?;
     let fs = engine.file_system().expect("the local runtime has a shared file system");
     let scratch = Scratch::create_dir(&args.dir, "iofs-log-bench-");
     let scratch = scratch.map_err(|error| Failure::opening(&args.dir, &error))?;
     let dir = scratch.path();
-    let bar = progress::bar(4, args.json, "{msg} [{wide_bar}] {pos}/{len}");
+    let bar = progress::bar(4, args.common.json, "{msg} [{wide_bar}] {pos}/{len}");
     let step = |name: &'static str| {
         bar.set_message(name);
         bar.inc(1);
@@ -179,7 +179,7 @@ fn tell(
         recovery,
         scan,
     };
-    if args.json {
+    if args.common.json {
         return output::print_json(&report);
     }
     let Report { records, seconds, iops, mibs, p50, p99, p999, cpu_us_op, recovery, scan, .. } = &report;

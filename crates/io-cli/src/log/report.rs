@@ -32,11 +32,11 @@ struct DamageReport<'a> {
 
 pub(super) fn verify(args: &DirArgs) -> Result<(), Failure> {
     super::there_is_one(&args.dir)?;
-    let fs = super::file_system(args.driver.as_deref())?;
-    let bar = super::bar(Some(super::lengths(&args.dir).iter().sum()), args.json);
+    let fs = super::file_system(args.common.driver.as_deref())?;
+    let bar = super::bar(Some(super::lengths(&args.dir).iter().sum()), args.common.json);
     let verified = fs.block_on(super::watched(&fs, &bar, io_log::verify(&fs, &args.dir)));
     let verified = verified.map_err(|error| opening(&args.dir, &error))?;
-    if args.json {
+    if args.common.json {
         output::print_json(&report(&verified))?;
     } else {
         output::print(&sentence(&verified))?;
@@ -109,7 +109,7 @@ struct SegmentStat {
 /// Sealed segments are not read, only the rest is: it says what the log looks like, not whether it is good.
 pub(super) fn stat(args: &DirArgs) -> Result<(), Failure> {
     super::there_is_one(&args.dir)?;
-    let fs = super::file_system(args.driver.as_deref())?;
+    let fs = super::file_system(args.common.driver.as_deref())?;
     let stat = fs.block_on(async {
         let store = SegmentStore::open(&fs, &args.dir, StoreConfig::new().index_files(false)).await;
         let store = store.map_err(|error| opening(&args.dir, &error))?;
@@ -123,7 +123,7 @@ pub(super) fn stat(args: &DirArgs) -> Result<(), Failure> {
         let first = if begin > 0 { store.first_lsn() } else { first.unwrap_or(1) };
         Ok::<_, Failure>(gather(&args.dir, &store, first, tail.next_lsn().max(first)))
     })?;
-    if args.json {
+    if args.common.json {
         return output::print_json(&stat);
     }
     let Stat { records, first_lsn, last_lsn, file_bytes, segments } = &stat;
@@ -200,14 +200,14 @@ pub(super) fn salvage(args: &SalvageArgs) -> Result<(), Failure> {
     if fs::read_dir(&args.out).is_ok_and(|mut entries| entries.next().is_some()) {
         return Err(Failure::usage(format!("{}: is not empty; name a new directory", args.out.display())));
     }
-    let fs = super::file_system(args.driver.as_deref())?;
-    let bar = super::bar(Some(super::lengths(&args.dir).iter().sum()), args.json);
+    let fs = super::file_system(args.common.driver.as_deref())?;
+    let bar = super::bar(Some(super::lengths(&args.dir).iter().sum()), args.common.json);
     let salvage = io_log::salvage(&fs, &args.dir, &args.out, as_large(&args.dir));
     let salvaged = fs.block_on(super::watched(&fs, &bar, salvage)).map_err(|error| opening(&args.dir, &error))?;
     let stretches = salvaged.stretches.iter();
     let stretches: Vec<_> =
         stretches.map(|&(first_lsn, new_first_lsn, records)| Stretch { first_lsn, new_first_lsn, records }).collect();
-    if args.json {
+    if args.common.json {
         let damage = damage_of(&salvaged.damage);
         output::print_json(&SalvageReport { records: salvaged.records, stretches, damage })?;
     } else {

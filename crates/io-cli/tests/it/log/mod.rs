@@ -47,3 +47,24 @@ fn cat(cwd: &Path, args: &[&str]) -> Vec<u8> {
 fn verified(cwd: &Path, dir: &str) -> serde_json::Value {
     log(cwd, &["verify", dir, "--json"]).ok().json()
 }
+
+/// The list of commands, and each command's own help, say what it does.
+#[test]
+fn every_command_says_what_it_does() {
+    let dir = crate::support::dir();
+    let help = |args: &[&str]| String::from_utf8(log_with(dir.path(), args, b"").stdout).unwrap();
+    let list = help(&["--help"]);
+    let commands = [
+        ("append", "Appends"),
+        ("cat", "Prints"),
+        ("verify", "Reads"),
+        ("stat", "Says"),
+        ("salvage", "Copies"),
+        ("bench", "Measures"),
+    ];
+    for (command, begins) in commands {
+        assert!(help(&[command, "--help"]).starts_with(begins), "{command}");
+        let line = list.lines().find(|line| line.trim_start().starts_with(command)).expect(command);
+        assert!(line.contains(begins), "{line}");
+    }
+}
